@@ -1,0 +1,14 @@
+//! The rules of the farm. No I/O, no async, no clock, and no randomness that is not passed in.
+
+pub mod action;
+pub mod action_query;
+pub mod document;
+pub mod eligibility;
+pub mod ids;
+pub mod names;
+pub mod new_run;
+pub mod results;
+pub mod spsa;
+pub mod stats;
+pub mod time_control;
+pub mod validate;
