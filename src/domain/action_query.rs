@@ -1,1 +1,5 @@
-//! Written next.
+//! Placeholder until its branch lands.
+
+/// Conditions on the log.
+#[derive(Debug, Clone, Default)]
+pub struct ActionQuery {}

@@ -23,13 +23,13 @@ impl Tables {
 
     pub(super) fn set_phase(&mut self, request: SetPhase, _now: Millis) -> PhaseOutcome {
         let Some(run) = self.runs.get_mut(&request.run) else { return PhaseOutcome::NoRun };
-        let begins = request.from == Phase::Running;
+        let free = run.operation.is_none();
         let ours = run.operation.as_ref().is_some_and(|operation| operation.id == request.operation.id);
-        if run.phase != request.from || (!begins && !ours) {
+        if run.phase != request.from || !(free || ours) {
             return PhaseOutcome::Refused(Box::new(run.view()));
         }
         run.phase = request.to;
-        run.operation = (request.to != Phase::Running).then_some(request.operation);
+        run.operation = matches!(request.to, Phase::Finishing | Phase::Purging).then_some(request.operation);
         if request.to == Phase::Finished {
             run.nps = 0.0;
             run.games_per_minute = 0.0;
