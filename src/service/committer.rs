@@ -1,0 +1,229 @@
+//! The committer: an answer waits here until its documents are durable (`durability.md` section 2).
+//!
+//! Room is reserved before a transition, so that a full queue refuses before anything has changed. A batch starts as
+//! soon as the previous one has returned: load makes batches, there is no timer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::error::{ServiceError, ServiceResult};
+use crate::domain::ids::Generation;
+use crate::state::{DurableAck, SchedulingState};
+use crate::store::{DocumentWrite, SharedStore, StoreError, WriteOutcome};
+use crate::sys::{clock, spawn};
+
+/// Documents that may wait or be under way at once.
+pub const QUEUE: usize = 4096;
+
+/// Documents in one batch at most.
+const BATCH: usize = 512;
+
+/// How long one batch may take.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long an answer waits for its documents.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(25);
+
+struct Job {
+    write: DocumentWrite,
+    done: oneshot::Sender<ServiceResult<()>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Counters of a committer's life, for metrics.
+#[derive(Debug, Default)]
+pub struct CommitterStats {
+    /// Batches written.
+    pub batches: AtomicU64,
+    /// Documents that became durable by them.
+    pub applied: AtomicU64,
+    /// Documents that were durable before.
+    pub superseded: AtomicU64,
+    /// Documents refused because the generation changed or the schedule was rolled back.
+    pub fenced: AtomicU64,
+    /// Batches that failed.
+    pub failed: AtomicU64,
+}
+
+/// A handle; clones share the queue.
+#[derive(Clone)]
+pub struct Committer {
+    jobs: mpsc::UnboundedSender<Job>,
+    room: Arc<Semaphore>,
+    stats: Arc<CommitterStats>,
+}
+
+/// Reserved room for some documents.
+pub struct Reservation {
+    jobs: mpsc::UnboundedSender<Job>,
+    room: Vec<OwnedSemaphorePermit>,
+}
+
+impl Committer {
+    /// Starts the committing task. `generation` is the one that this process works for.
+    pub fn start(store: SharedStore, state: Arc<dyn SchedulingState>, generation: Arc<AtomicU64>) -> Self {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let stats = Arc::new(CommitterStats::default());
+        spawn::task("committer", run(queue, store, state, generation, stats.clone()));
+        Self { jobs, room: Arc::new(Semaphore::new(QUEUE)), stats }
+    }
+
+    /// Reserves room for up to `documents` documents.
+    ///
+    /// # Errors
+    /// [`ServiceError::Busy`] when the queue is full.
+    pub fn reserve(&self, documents: usize) -> ServiceResult<Reservation> {
+        let mut room = Vec::with_capacity(documents);
+        for _ in 0..documents {
+            let permit = self.room.clone().try_acquire_owned();
+            room.push(permit.map_err(|_| ServiceError::Busy("the committer's queue is full".to_owned()))?);
+        }
+        Ok(Reservation { jobs: self.jobs.clone(), room })
+    }
+
+    /// Writes documents for a background job: waits for room instead of refusing.
+    pub async fn write_all(&self, writes: Vec<DocumentWrite>) -> ServiceResult<()> {
+        let mut waits = Vec::with_capacity(writes.len());
+        for write in writes {
+            let permit = self.room.clone().acquire_owned().await;
+            let permit = permit.map_err(|_| stopped())?;
+            waits.push(submit(&self.jobs, permit, write)?);
+        }
+        for wait in waits {
+            wait_for(wait).await?;
+        }
+        Ok(())
+    }
+
+    /// Documents that wait or are under way.
+    pub fn queued(&self) -> usize {
+        QUEUE.saturating_sub(self.room.available_permits())
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> &CommitterStats {
+        &self.stats
+    }
+}
+
+impl Reservation {
+    /// Hands documents over and waits until all are durable. Room that isn't used is given back.
+    ///
+    /// # Errors
+    /// [`ServiceError::Unavailable`] when that isn't known to have happened.
+    pub async fn commit(mut self, writes: Vec<DocumentWrite>) -> ServiceResult<()> {
+        let mut waits = Vec::with_capacity(writes.len());
+        for write in writes {
+            let room = self.room.pop().ok_or_else(|| ServiceError::Bug("no room was reserved".to_owned()))?;
+            waits.push(submit(&self.jobs, room, write)?);
+        }
+        drop(self);
+        for wait in waits {
+            wait_for(wait).await?;
+        }
+        Ok(())
+    }
+}
+
+fn submit(
+    jobs: &mpsc::UnboundedSender<Job>,
+    room: OwnedSemaphorePermit,
+    write: DocumentWrite,
+) -> ServiceResult<oneshot::Receiver<ServiceResult<()>>> {
+    let (done, wait) = oneshot::channel();
+    jobs.send(Job { write, done, _room: room }).map_err(|_| stopped())?;
+    Ok(wait)
+}
+
+async fn wait_for(wait: oneshot::Receiver<ServiceResult<()>>) -> ServiceResult<()> {
+    match tokio::time::timeout(ANSWER_DEADLINE, wait).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(stopped()),
+        Err(_) => Err(ServiceError::Unavailable("the store did not confirm in time".to_owned())),
+    }
+}
+
+fn stopped() -> ServiceError {
+    ServiceError::Unavailable("the committer has stopped".to_owned())
+}
+
+async fn run(
+    mut queue: mpsc::UnboundedReceiver<Job>,
+    store: SharedStore,
+    state: Arc<dyn SchedulingState>,
+    generation: Arc<AtomicU64>,
+    stats: Arc<CommitterStats>,
+) {
+    let mut jobs = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut jobs, BATCH).await > 0 {
+        let current = Generation(generation.load(Ordering::Acquire));
+        let (writes, replies): (Vec<_>, Vec<_>) =
+            jobs.drain(..).map(|job| (job.write, (job.done, job._room))).unzip();
+        let began = clock::stopwatch();
+        let result = tokio::time::timeout(STORE_DEADLINE, store.commit(current, &writes)).await;
+        metrics::histogram!("shoal_commit_seconds").record(began.elapsed().as_secs_f64());
+        metrics::histogram!("shoal_commit_batch_documents").record(writes.len() as f64);
+        let outcomes = match result {
+            Ok(Ok(outcomes)) if outcomes.len() == writes.len() => outcomes,
+            failure => {
+                stats.failed.fetch_add(1, Ordering::Relaxed);
+                let error = batch_error(failure);
+                tracing::warn!(documents = writes.len(), %error, "a batch was not confirmed");
+                for (done, _) in replies {
+                    let _ = done.send(Err(error.clone()));
+                }
+                continue;
+            }
+        };
+        stats.batches.fetch_add(1, Ordering::Relaxed);
+        let acks: Vec<DurableAck> =
+            writes.iter().zip(&outcomes).filter_map(|(write, outcome)| ack(write, *outcome)).collect();
+        if let Err(error) = state.ack_dirty(current, &acks).await {
+            tracing::warn!(%error, "what became durable could not be noted");
+        }
+        for ((done, _), outcome) in replies.into_iter().zip(outcomes) {
+            let _ = done.send(verdict(outcome, &stats));
+        }
+    }
+}
+
+fn batch_error(
+    failure: Result<Result<Vec<WriteOutcome>, StoreError>, tokio::time::error::Elapsed>,
+) -> ServiceError {
+    match failure {
+        Ok(Ok(_)) => ServiceError::Bug("the store answered for another number of documents".to_owned()),
+        Ok(Err(error)) => ServiceError::Unavailable(error.to_string()),
+        Err(_) => ServiceError::Unavailable("the store did not answer in time".to_owned()),
+    }
+}
+
+fn ack(write: &DocumentWrite, outcome: WriteOutcome) -> Option<DurableAck> {
+    if !matches!(outcome, WriteOutcome::Applied | WriteOutcome::Superseded) {
+        return None;
+    }
+    Some(match write {
+        DocumentWrite::Task(task) => DurableAck::Task(task.record.key, task.record.version),
+        DocumentWrite::Run(run) => DurableAck::Run(run.id, run.version, run.position),
+    })
+}
+
+fn verdict(outcome: WriteOutcome, stats: &CommitterStats) -> ServiceResult<()> {
+    match outcome {
+        WriteOutcome::Applied => {
+            stats.applied.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+        WriteOutcome::Superseded => {
+            stats.superseded.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+        WriteOutcome::RolledBack | WriteOutcome::Fenced(_) => {
+            stats.fenced.fetch_add(1, Ordering::Relaxed);
+            Err(ServiceError::Unavailable("this process works for an old schedule".to_owned()))
+        }
+        WriteOutcome::Missing => Err(ServiceError::Bug("the run is not in the store".to_owned())),
+    }
+}
