@@ -10,6 +10,7 @@ pub mod ids;
 pub mod modify_run;
 pub mod names;
 pub mod new_run;
+pub mod pgn;
 pub mod results;
 pub mod spsa;
 pub mod stats;
