@@ -3,6 +3,7 @@
 pub mod action;
 pub mod action_query;
 pub mod arch;
+pub mod arch_filter;
 pub mod capacity;
 pub mod document;
 pub mod eligibility;
@@ -10,6 +11,7 @@ pub mod ids;
 pub mod modify_run;
 pub mod names;
 pub mod new_run;
+pub mod number;
 pub mod results;
 pub mod spsa;
 pub mod stats;
