@@ -3,6 +3,8 @@
 pub mod action;
 pub mod action_query;
 pub mod arch;
+pub mod arch_filter;
+pub mod bson_number;
 pub mod capacity;
 pub mod document;
 pub mod eligibility;
@@ -10,7 +12,7 @@ pub mod ids;
 pub mod modify_run;
 pub mod names;
 pub mod new_run;
-pub mod pgn;
+pub mod number;
 pub mod results;
 pub mod run;
 pub mod spsa;
