@@ -62,6 +62,8 @@ pub enum FinishReason {
     Delete,
     /// A modification left nothing to play.
     Modified,
+    /// It is finished already and is being purged by a person.
+    Purge,
 }
 
 /// A multi-step operation on a run, recorded in its document so that anybody can resume it.

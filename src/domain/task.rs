@@ -9,6 +9,7 @@ use super::action::CloseCause;
 use super::ids::{Generation, Millis, ShortWorkerName, TaskKey, Version, WriteId};
 use super::results::Stats;
 use super::spsa::SpsaEntry;
+pub use super::spsa::SpsaRound;
 
 /// How many accepted bodies a task remembers, so that their repetition has no effect (`durability.md` section 3).
 pub const REMEMBERED_BODIES: usize = 16;
@@ -31,15 +32,6 @@ pub struct TaskWorker {
     pub concurrency: u32,
     /// Address the machine limit counts, fixed at creation.
     pub remote_addr: String,
-}
-
-/// The SPSA round that a worker is playing (`spec/spsa.md` section 4).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpsaRound {
-    /// The run's iteration counter when the round was handed out.
-    pub iter: u64,
-    /// One bit per parameter, most significant first, 1 = +1.
-    pub packed_flips: Vec<u8>,
 }
 
 /// What an accepted update adds to its run's order-sensitive record (`durability.md` section 4).

@@ -1,1 +1,164 @@
-//! Written next.
+//! Use cases: the only place where rules, schedule and store meet. One file a use case.
+
+pub mod auth;
+pub mod beat;
+pub mod committer;
+pub mod control;
+pub mod documents;
+pub mod error;
+pub mod failed_task;
+pub mod finish;
+pub mod folding;
+pub mod lookup;
+pub mod purge;
+pub mod read;
+pub mod rebuild;
+pub mod request_spsa;
+pub mod request_task;
+pub mod run_cache;
+pub mod runs;
+pub mod stop_run;
+pub mod sweeper;
+pub mod update_task;
+pub mod upload_pgn;
+pub mod users;
+pub mod worker_log;
+pub mod workers;
+
+use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bson::Document;
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
+
+use self::auth::Accounts;
+use self::committer::Committer;
+pub use self::error::{ServiceError, ServiceResult};
+use self::run_cache::RunCache;
+use crate::domain::ids::{Generation, Millis};
+use crate::domain::names::LegacyUsernames;
+use crate::state::SchedulingState;
+use crate::store::SharedStore;
+use crate::sys::clock::Clock;
+use crate::sys::random;
+
+/// What a farm can be told.
+#[derive(Debug, Clone)]
+pub struct FarmSettings {
+    /// Slots of the request-task semaphore, for all replicas together.
+    pub request_slots: u32,
+    /// A slot comes back by itself after this time.
+    pub slot_ttl: Duration,
+    /// How long a request for a task waits for its turn in this process.
+    pub request_wait: Duration,
+    /// Largest size of an upload's games when unpacked, bytes.
+    pub max_unpacked_pgn: u64,
+    /// Where networks are downloaded from; None means beside this server.
+    pub nn_url: Option<String>,
+    /// Named in the log when the server starts and stops.
+    pub port: Option<u16>,
+}
+
+impl Default for FarmSettings {
+    fn default() -> Self {
+        Self {
+            request_slots: 5,
+            slot_ttl: Duration::from_secs(10),
+            request_wait: Duration::from_secs(5),
+            max_unpacked_pgn: 4 << 30,
+            nn_url: None,
+            port: None,
+        }
+    }
+}
+
+/// A farm as one replica holds it.
+pub struct Farm {
+    /// The shared schedule.
+    pub state: Arc<dyn SchedulingState>,
+    /// Durable data.
+    pub store: SharedStore,
+    /// This process's clock; decides nothing that is shared.
+    pub clock: Arc<dyn Clock>,
+    /// Makes answers true.
+    pub committer: Committer,
+    /// Accounts and verified passwords.
+    pub accounts: Accounts,
+    /// What follows from runs' arguments.
+    pub runs: RunCache,
+    /// Settings.
+    pub settings: FarmSettings,
+    /// Random identity of this process.
+    pub identity: String,
+    me: Weak<Self>,
+    generation: Arc<AtomicU64>,
+    ready: AtomicBool,
+    request_turns: Arc<Semaphore>,
+    books: RwLock<Arc<Document>>,
+    legacy: RwLock<Arc<LegacyUsernames>>,
+}
+
+impl Farm {
+    /// A farm over a state and a store. Nothing is served before [`Farm::rebuild`](rebuild).
+    pub fn new(
+        state: Arc<dyn SchedulingState>,
+        store: SharedStore,
+        clock: Arc<dyn Clock>,
+        settings: FarmSettings,
+    ) -> Arc<Self> {
+        let generation = Arc::new(AtomicU64::new(0));
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            committer: Committer::start(store.clone(), state.clone(), generation.clone()),
+            accounts: Accounts::new(store.clone(), clock.clone()),
+            runs: RunCache::new(store.clone()),
+            request_turns: Arc::new(Semaphore::new(settings.request_slots as usize)),
+            state,
+            store,
+            clock,
+            settings,
+            identity: random::identity(),
+            generation,
+            ready: AtomicBool::new(false),
+            books: RwLock::new(Arc::new(Document::new())),
+            legacy: RwLock::new(Arc::new(LegacyUsernames::default())),
+        })
+    }
+
+    /// A handle for work that outlives a request; None when the farm is going down.
+    pub fn handle(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// The generation that this process works for.
+    pub fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::Acquire))
+    }
+
+    /// Whether the schedule is loaded here.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Takes the farm out of service (shutdown) or, by a rebuild, into it.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Time for log entries that no transition dates.
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// The book table.
+    pub fn books(&self) -> Arc<Document> {
+        self.books.read().clone()
+    }
+
+    /// Usernames that the pattern would refuse but old accounts have.
+    pub fn legacy_usernames(&self) -> Arc<LegacyUsernames> {
+        self.legacy.read().clone()
+    }
+}

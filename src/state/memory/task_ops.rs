@@ -7,7 +7,6 @@ use super::tables::{Tables, close};
 use crate::domain::action::{CloseCause, CloseKind};
 use crate::domain::ids::{Generation, Millis, RunId, TaskKey};
 use crate::domain::run::{Phase, RunKind};
-use crate::domain::spsa::SpsaEntry;
 use crate::domain::task::{Contribution, TailEntry};
 use crate::state::{
     Absent, BeatOutcome, BeginSpsa, Caller, CloseOutcome, CloseSlice, CloseTask, CloseWhy, LeaseName,
@@ -268,16 +267,8 @@ fn contribution(
             // Without an outstanding round, or with another round's checksum, the games count and nothing else.
             let round = task.spsa_round.as_ref()?;
             let report = request.spsa?;
-            if u64::from(crc32fast::hash(&round.packed_flips)) != report.sig {
-                return None;
-            }
-            Some(Contribution::Spsa(SpsaEntry {
-                iter: round.iter,
-                packed_flips: round.packed_flips.clone(),
-                wins: report.wins,
-                losses: report.losses,
-                pairs: report.num_games / 2,
-            }))
+            let sig = u32::try_from(report.sig).ok()?;
+            round.entry(sig, report.wins, report.losses, report.num_games).map(Contribution::Spsa)
         }
     }
 }

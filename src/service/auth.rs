@@ -1,0 +1,206 @@
+//! Who asks: accounts, their passwords, and two caches that keep heartbeats cheap (architecture, section 8).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
+use hmac::{Hmac, Mac};
+use parking_lot::Mutex;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+
+use super::error::{ServiceError, ServiceResult};
+use crate::store::{SharedStore, User};
+use crate::sys::clock::Clock;
+use crate::sys::{random, spawn};
+
+/// How long an account, or a verified password, is believed without asking again.
+const TRUST: Duration = Duration::from_secs(120);
+
+/// How long a wrong password is remembered, so that repeating it costs no hashing.
+const DISTRUST: Duration = Duration::from_secs(5);
+
+/// Verifications at once; each takes some tens of milliseconds of a core and 19 MiB.
+const VERIFICATIONS: usize = 2;
+
+/// How long a request waits for its verification.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Entries of a cache beyond which it is emptied: far more than there are accounts, so that an attack with random
+/// names can't grow it.
+const CACHE_LIMIT: usize = 100_000;
+
+type PasswordDigest = [u8; 32];
+
+struct CachedUser {
+    user: Arc<User>,
+    secret: Option<Arc<str>>,
+    loaded: Duration,
+}
+
+#[derive(Default)]
+struct Caches {
+    users: HashMap<String, CachedUser>,
+    verified: HashMap<String, (PasswordDigest, Duration)>,
+    failed: HashMap<PasswordDigest, Duration>,
+}
+
+/// Accounts as authentication needs them.
+pub struct Accounts {
+    store: SharedStore,
+    clock: Arc<dyn Clock>,
+    key: [u8; 32],
+    caches: Mutex<Caches>,
+    turns: Semaphore,
+}
+
+fn wrong() -> ServiceError {
+    ServiceError::Refused("Invalid username or password.".to_owned())
+}
+
+impl Accounts {
+    /// Empty caches, with a key of this process's own for the digests in them.
+    pub fn new(store: SharedStore, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clock,
+            key: random::key(),
+            caches: Mutex::new(Caches::default()),
+            turns: Semaphore::new(VERIFICATIONS),
+        }
+    }
+
+    /// The account, if the password is right and it is neither blocked nor pending.
+    ///
+    /// # Errors
+    /// [`ServiceError::Refused`] with the protocol's text; the state of an account shows only with the right password.
+    pub async fn authenticate(&self, username: &str, password: &str) -> ServiceResult<Arc<User>> {
+        let (user, secret) = self.load(username).await?.ok_or_else(wrong)?;
+        self.verify(&user, secret, password).await?;
+        if user.blocked {
+            return Err(ServiceError::Refused("Your account is blocked.".to_owned()));
+        }
+        if user.pending {
+            return Err(ServiceError::Refused("Your account is pending approval.".to_owned()));
+        }
+        Ok(user)
+    }
+
+    /// Forgets everything: an account changed.
+    pub fn invalidate(&self) {
+        *self.caches.lock() = Caches::default();
+    }
+
+    async fn load(&self, username: &str) -> ServiceResult<Option<(Arc<User>, Option<Arc<str>>)>> {
+        let now = self.clock.monotonic();
+        if let Some(cached) = self.caches.lock().users.get(username)
+            && now.saturating_sub(cached.loaded) < TRUST
+        {
+            metrics::counter!("shoal_user_cache_hits_total").increment(1);
+            return Ok(Some((cached.user.clone(), cached.secret.clone())));
+        }
+        metrics::counter!("shoal_user_cache_misses_total").increment(1);
+        let Some(user) = self.store.user(username).await? else { return Ok(None) };
+        let user = Arc::new(user);
+        let secret: Option<Arc<str>> = self.store.secret(username).await?.map(Arc::from);
+        let mut caches = self.caches.lock();
+        if caches.users.len() >= CACHE_LIMIT {
+            caches.users.clear();
+        }
+        let cached = CachedUser { user: user.clone(), secret: secret.clone(), loaded: now };
+        caches.users.insert(username.to_owned(), cached);
+        Ok(Some((user, secret)))
+    }
+
+    async fn verify(&self, user: &Arc<User>, secret: Option<Arc<str>>, password: &str) -> ServiceResult<()> {
+        let digest = self.digest(&user.username, password)?;
+        if let Some(known) = self.remembered(&user.username, &digest) {
+            return if known { Ok(()) } else { Err(wrong()) };
+        }
+        // A few at a time, off the event loop. Whoever waited may find the answer there.
+        let turn = tokio::time::timeout(PATIENCE, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(ServiceError::Unavailable("too many passwords to verify".to_owned()));
+        };
+        if let Some(known) = self.remembered(&user.username, &digest) {
+            return if known { Ok(()) } else { Err(wrong()) };
+        }
+        let right = match (&secret, &user.plain_password) {
+            (Some(phc), _) => verify_hash(phc.clone(), password.to_owned()).await?,
+            (None, Some(plain)) => {
+                let right = bool::from(plain.as_bytes().ct_eq(password.as_bytes()));
+                if right {
+                    // An imported password is used once in the clear and then replaced.
+                    let phc = hash_password(password.to_owned()).await?;
+                    self.store.set_secret(&user.username, &phc).await?;
+                    self.caches.lock().users.remove(&user.username);
+                }
+                right
+            }
+            (None, None) => false,
+        };
+        self.remember(&user.username, digest, right);
+        if right { Ok(()) } else { Err(wrong()) }
+    }
+
+    fn digest(&self, username: &str, password: &str) -> ServiceResult<PasswordDigest> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key)
+            .map_err(|error| ServiceError::Bug(format!("digest key: {error}")))?;
+        mac.update(&(username.len() as u64).to_le_bytes());
+        mac.update(username.as_bytes());
+        mac.update(password.as_bytes());
+        Ok(mac.finalize().into_bytes().into())
+    }
+
+    /// Whether this password was right, or wrong, a short while ago.
+    fn remembered(&self, username: &str, digest: &PasswordDigest) -> Option<bool> {
+        let now = self.clock.monotonic();
+        let caches = self.caches.lock();
+        if let Some((right, at)) = caches.verified.get(username)
+            && bool::from(right.ct_eq(digest))
+            && now.saturating_sub(*at) < TRUST
+        {
+            return Some(true);
+        }
+        let failed = caches.failed.get(digest)?;
+        (now.saturating_sub(*failed) < DISTRUST).then_some(false)
+    }
+
+    fn remember(&self, username: &str, digest: PasswordDigest, right: bool) {
+        let now = self.clock.monotonic();
+        let mut caches = self.caches.lock();
+        if right {
+            caches.verified.insert(username.to_owned(), (digest, now));
+            return;
+        }
+        caches.failed.retain(|_, at| now.saturating_sub(*at) < DISTRUST);
+        if caches.failed.len() < CACHE_LIMIT {
+            caches.failed.insert(digest, now);
+        }
+    }
+}
+
+/// The argon2id hash of a password, in PHC form; off the event loop.
+pub async fn hash_password(password: String) -> ServiceResult<String> {
+    let work = spawn::blocking(move || {
+        use argon2::password_hash::{SaltString, rand_core::OsRng};
+        let salt = SaltString::generate(&mut OsRng);
+        Argon2::default().hash_password(password.as_bytes(), &salt).map(|hash| hash.to_string())
+    });
+    work.await
+        .map_err(|error| ServiceError::Bug(format!("hashing a password: {error}")))?
+        .map_err(|error| ServiceError::Bug(format!("hashing a password: {error}")))
+}
+
+async fn verify_hash(phc: Arc<str>, password: String) -> ServiceResult<bool> {
+    let work = spawn::blocking(move || {
+        PasswordHash::new(&phc)
+            .map(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+            .map_err(|error| error.to_string())
+    });
+    work.await
+        .map_err(|error| ServiceError::Bug(format!("verifying a password: {error}")))?
+        .map_err(|error| ServiceError::Bug(format!("a stored password hash: {error}")))
+}

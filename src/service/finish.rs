@@ -1,0 +1,291 @@
+//! The finish saga (`durability.md` section 5).
+//!
+//! 1. One transition flips the phase, with the operation: from here on no task of the run lives.
+//! 2. What is dirty becomes durable, then the run document with phase and operation: the caller may be answered.
+//! 3. Tasks are closed in slices; a due purge is decided, committed and carried out; the run document gets its last
+//!    form together with the log entries, under ids that the operation chose; the run leaves the schedule.
+//!
+//! Every step can be repeated. A rebuild takes up what was interrupted, from the run document.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bson::{Bson, Document};
+
+use super::Farm;
+use super::documents::run_write;
+use super::error::{ServiceError, ServiceResult};
+use super::run_cache::CachedRun;
+use crate::domain::action::{Action, Event};
+use crate::domain::fold::Record;
+use crate::domain::ids::{Millis, RunId, TaskId};
+use crate::domain::results::Stats;
+use crate::domain::run::{FinishReason, Phase, RunKind, RunOperation, WorkerStop};
+use crate::domain::stats::purge::PurgeLimits;
+use crate::domain::stats::text::finished_run_message;
+use crate::state::{CloseSlice, DirtyFilter, PhaseOutcome, RunView, SetPhase};
+use crate::store::codec::{as_count, int};
+use crate::store::{DocumentWrite, RunWrite};
+use crate::sys::{random, spawn};
+
+/// Tasks closed in one transition.
+const SLICE: usize = 200;
+
+/// How long the caller waits for the end, so that it looks synchronous.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Who stops a run, and why.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    reason: FinishReason,
+    /// None means the run's owner.
+    actor: Option<String>,
+    worker_stop: Option<WorkerStop>,
+}
+
+impl Stop {
+    /// The statistics, or the number of games, decided.
+    pub fn decided() -> Self {
+        Self { reason: FinishReason::Decided, actor: None, worker_stop: None }
+    }
+
+    /// A modification left nothing to play.
+    pub fn modified() -> Self {
+        Self { reason: FinishReason::Modified, actor: None, worker_stop: None }
+    }
+
+    /// A worker found the run broken.
+    pub fn by_worker(username: &str, stop: WorkerStop) -> Self {
+        Self { reason: FinishReason::WorkerStop, actor: Some(username.to_owned()), worker_stop: Some(stop) }
+    }
+
+    /// A person stopped it.
+    pub fn by_user(username: &str) -> Self {
+        Self { reason: FinishReason::UserStop, actor: Some(username.to_owned()), worker_stop: None }
+    }
+
+    /// A person deleted it.
+    pub fn delete(username: &str) -> Self {
+        Self { reason: FinishReason::Delete, actor: Some(username.to_owned()), worker_stop: None }
+    }
+
+    fn operation(self, owner: &str, time: Millis) -> RunOperation {
+        RunOperation {
+            id: random::object_id(),
+            reason: self.reason,
+            actor: self.actor.unwrap_or_else(|| owner.to_owned()),
+            time,
+            // In the order in which the entries will be written, so that newest-first listings keep it.
+            action_ids: [random::object_id(), random::object_id(), random::object_id(), random::object_id()],
+            worker_stop: self.worker_stop,
+            purge: None,
+        }
+    }
+}
+
+impl Farm {
+    /// Whether a run is finished, or being finished; an unknown one is not.
+    pub async fn is_finished(&self, run: RunId) -> ServiceResult<bool> {
+        if let Some(view) = self.state.read_run(run).await? {
+            return Ok(view.phase != Phase::Running);
+        }
+        let stored = self.store.run(run).await?;
+        Ok(stored.is_some_and(|stored| stored.doc.get_bool("finished").unwrap_or(false)))
+    }
+
+    /// Finishes a run. False if it is being finished by somebody else, or is finished. When this returns the decision
+    /// is durable, and most often all of it is done.
+    pub async fn finish(self: &Farm, run: RunId, stop: Stop) -> ServiceResult<bool> {
+        let cached = self.runs.at_least(run, 0).await?;
+        let cached = cached.ok_or_else(|| ServiceError::NotFound(format!("The run {run} does not exist")))?;
+        let operation = stop.operation(&cached.owner, self.now());
+        let flip = SetPhase {
+            run,
+            from: Phase::Running,
+            to: Phase::Finishing,
+            operation: operation.clone(),
+            write_id: random::write_id(),
+        };
+        match self.state.set_phase(self.generation(), flip).await? {
+            PhaseOutcome::Changed(_) => {}
+            PhaseOutcome::Refused(_) | PhaseOutcome::NoRun => return Ok(false),
+        }
+        tracing::info!(%run, reason = ?operation.reason, actor = %operation.actor, "finishing");
+        self.flush_run(run, &cached).await?;
+        let Some(farm) = self.handle() else {
+            return Err(ServiceError::Unavailable("the farm is shutting down".to_owned()));
+        };
+        let rest = spawn::task("finish", async move { farm.close_down(run, operation).await });
+        match tokio::time::timeout(PATIENCE, rest).await {
+            Ok(Ok(Ok(()))) | Err(_) => {}
+            Ok(Ok(Err(error))) => tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again"),
+            Ok(Err(error)) => tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again"),
+        }
+        Ok(true)
+    }
+
+    /// Makes what is known of a run durable: first its tasks, then its document, so that the record is never ahead.
+    pub async fn flush_run(&self, run: RunId, cached: &CachedRun) -> ServiceResult<()> {
+        self.fold_now(run).await?;
+        let Some(view) = self.state.read_run(run).await? else { return Ok(()) };
+        self.flush_tasks(run).await?;
+        let record = Record::parse(&view.record)?;
+        self.committer.write_all(vec![DocumentWrite::Run(Box::new(run_write(&view, cached, &record)))]).await
+    }
+
+    /// Makes every dirty task of a run durable.
+    pub async fn flush_tasks(&self, run: RunId) -> ServiceResult<()> {
+        let filter = DirtyFilter { run: Some(run), since: None, limit: usize::MAX };
+        let dirty = self.state.peek_dirty(filter).await?;
+        let views: Vec<_> = dirty.tasks.iter().collect();
+        for slice in views.chunks(SLICE) {
+            self.committer.write_all(self.barrier(slice).await?).await?;
+        }
+        Ok(())
+    }
+
+    /// Step 3 of the saga; also how an interrupted one is taken up.
+    pub async fn close_down(&self, run: RunId, mut operation: RunOperation) -> ServiceResult<()> {
+        loop {
+            let slice = CloseSlice { run, operation: operation.id, limit: SLICE, write_id: random::write_id() };
+            let outcome = self.state.close_slice(self.generation(), slice).await?;
+            let views: Vec<_> = outcome.closed.iter().collect();
+            self.committer.write_all(self.barrier(&views).await?).await?;
+            if outcome.remaining == 0 {
+                break;
+            }
+        }
+        self.flush_tasks(run).await?;
+        let cached = self.runs.at_least(run, 0).await?;
+        let cached = cached.ok_or_else(|| ServiceError::Bug(format!("run {run} is not in the store")))?;
+        if self.wants_auto_purge(&cached, &operation) {
+            operation = self.decide_purge(run, &cached, operation, PurgeLimits::AUTO).await?;
+        }
+        if operation.purge.is_some() {
+            self.carry_out_purge(run, &operation).await?;
+        }
+        self.conclude(run, &cached, operation).await
+    }
+
+    fn wants_auto_purge(&self, run: &CachedRun, operation: &RunOperation) -> bool {
+        run.auto_purge
+            && operation.purge.is_none()
+            && operation.reason != FinishReason::Delete
+            && !matches!(run.kind, RunKind::Spsa { .. })
+    }
+
+    /// The last form of the run document, the log entries, and out of the schedule, or back into it.
+    async fn conclude(&self, run: RunId, cached: &CachedRun, operation: RunOperation) -> ServiceResult<()> {
+        let Some(view) = self.state.read_run(run).await? else { return Ok(()) };
+        let record = match &operation.purge {
+            Some(purge) if purge.message.is_empty() => Record::parse(&purge.record)?,
+            _ => Record::parse(&view.record)?,
+        };
+        let revive = operation.purge.as_ref().is_some_and(|purge| purge.message.is_empty() && purge.revive);
+        let finished = SetPhase {
+            run,
+            from: view.phase,
+            to: Phase::Finished,
+            operation: operation.clone(),
+            write_id: random::write_id(),
+        };
+        let mut view = match self.state.set_phase(self.generation(), finished).await? {
+            PhaseOutcome::Changed(view) => *view,
+            PhaseOutcome::Refused(_) | PhaseOutcome::NoRun => return Ok(()),
+        };
+        if let Some(purge) = operation.purge.as_ref().filter(|purge| purge.message.is_empty()) {
+            view.counters.results = purge.results;
+        }
+        view.counters.committed_games = view.counters.results.games();
+        let mut write = run_write(&view, cached, &record);
+        write.set.extend(outcome_fields(cached, &operation, &record, &view.counters.results, revive));
+        write.actions = self.saga_actions(cached, &operation, &record, &view, revive);
+        if revive {
+            write.phase = Phase::Running;
+        }
+        write.operation = None;
+        self.committer.write_all(vec![DocumentWrite::Run(Box::new(write))]).await?;
+        self.state.unload_run(self.generation(), run).await?;
+        self.runs.forget(run);
+        if revive {
+            self.load_stored(run).await?;
+        }
+        tracing::info!(%run, revived = revive, "finished");
+        Ok(())
+    }
+
+    /// The log entries of an operation, in order (`spec/scheduling.md` section 14).
+    fn saga_actions(
+        &self,
+        run: &CachedRun,
+        operation: &RunOperation,
+        record: &Record,
+        view: &RunView,
+        revive: bool,
+    ) -> Vec<Document> {
+        let label = || run.label.clone();
+        let mut entries = Vec::new();
+        if let Some(stop) = &operation.worker_stop {
+            let task = Some((stop.worker.clone(), TaskId(stop.task_id)));
+            let event = Event::StopRun { run: label(), message: stop.message.clone(), task };
+            entries.push(Action::by(operation.actor.clone(), event));
+        }
+        if let Some(purge) = &operation.purge {
+            let manual = operation.reason == FinishReason::Purge;
+            let kind = if manual { "Manual purge" } else { "Auto purge" };
+            let message = match purge.message.as_str() {
+                "" => kind.to_owned(),
+                why => format!("{kind} (not performed): {why}"),
+            };
+            let by = if manual { &operation.actor } else { &run.owner };
+            entries.push(Action::by(by.clone(), Event::PurgeRun { run: label(), message }));
+        }
+        match operation.reason {
+            FinishReason::Decided | FinishReason::Modified if !revive => {
+                let message = finished_message(run, record, &view.counters.results);
+                entries.push(Action::by(run.owner.clone(), Event::FinishedRun { run: label(), message }));
+            }
+            FinishReason::UserStop => {
+                let event = Event::StopRun { run: label(), message: "User stop".to_owned(), task: None };
+                entries.push(Action::by(operation.actor.clone(), event));
+            }
+            FinishReason::Delete => {
+                entries.push(Action::by(operation.actor.clone(), Event::DeleteRun { run: label() }));
+            }
+            _ => {}
+        }
+        let times = (0..).map(|step| Millis(operation.time.0 + step));
+        entries
+            .iter()
+            .zip(operation.action_ids)
+            .zip(times)
+            .map(|((action, id), time)| action.to_document(id, time))
+            .collect()
+    }
+}
+
+/// Fields that only the end of a run sets.
+fn outcome_fields(
+    run: &CachedRun,
+    operation: &RunOperation,
+    record: &Record,
+    results: &Stats,
+    revive: bool,
+) -> Vec<(String, Bson)> {
+    let flag = |name: &str, value: bool| (name.to_owned(), Bson::Boolean(value));
+    if revive {
+        return ["finished", "deleted", "failed", "is_green", "is_yellow"].map(|name| flag(name, false)).to_vec();
+    }
+    let (green, yellow) = compute_flags(true, verdict_of(record), results);
+    let mut set = vec![flag("finished", true), flag("is_green", green), flag("is_yellow", yellow)];
+    match operation.reason {
+        FinishReason::WorkerStop => {
+            set.push(flag("failed", true));
+            let failures = as_count(run.doc.get("failures")).unwrap_or(0);
+            set.push(("failures".to_owned(), int(failures + 1)));
+        }
+        FinishReason::Delete => set.push(flag("deleted", true)),
+        _ => {}
+    }
+    set
+}

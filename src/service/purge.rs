@@ -1,0 +1,197 @@
+//! Purging: taking the results of bad workers out of a finished run (`spec/scheduling.md` section 9.2,
+//! `durability.md` section 5).
+//!
+//! One write of the run document, with the victims and the results after it, is the commit point. Before it nothing
+//! happened; after it everything follows, whoever carries it out.
+
+use std::sync::Arc;
+
+use super::Farm;
+use super::documents::{log_entry, run_write};
+use super::error::{ServiceError, ServiceResult};
+use super::run_cache::CachedRun;
+use crate::domain::action::{Action, Event};
+use crate::domain::fold::{Record, run_is_decided};
+use crate::domain::ids::{RunId, TaskId, TaskKey, Version};
+use crate::domain::results::Stats;
+use crate::domain::run::{FinishReason, Phase, PurgeDecision, RunOperation, Victim};
+use crate::domain::stats::purge::{PurgeLimits, PurgeTask, RunFacts, plan};
+use crate::domain::task::{BadMark, TaskRecord};
+use crate::state::{PhaseOutcome, SetPhase};
+use crate::store::{DocumentWrite, TaskWrite};
+use crate::sys::random;
+
+/// Tasks read, or changed, at a time.
+const PAGE: usize = 500;
+
+impl Farm {
+    /// All tasks of a run, in order, page by page, through `visit`.
+    pub async fn each_task(&self, run: RunId, mut visit: impl FnMut(TaskRecord)) -> ServiceResult<()> {
+        let mut from = TaskId(0);
+        loop {
+            let page = self.store.tasks(run, from, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            from = TaskId(last.key.task.0.saturating_add(1));
+            let full = page.len() == PAGE;
+            page.into_iter().for_each(&mut visit);
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decides on a purge and, if it takes anybody out, makes that durable: the commit point.
+    pub(super) async fn decide_purge(
+        &self,
+        run: RunId,
+        cached: &CachedRun,
+        mut operation: RunOperation,
+        limits: PurgeLimits,
+    ) -> ServiceResult<RunOperation> {
+        let view = self.state.read_run(run).await?;
+        let view = view.ok_or_else(|| ServiceError::Bug(format!("run {run} left the schedule in a purge")))?;
+        let mut tasks = Vec::new();
+        let mut results = Stats::default();
+        let mut bad_tasks = 0;
+        self.each_task(run, |task| {
+            results = results.plus(&task.stats).unwrap_or(results);
+            bad_tasks += u32::from(task.bad.is_some());
+            tasks.push(purge_task(&task));
+        })
+        .await?;
+        let stored_failed = cached.doc.get_bool("failed").unwrap_or(false);
+        let facts = RunFacts {
+            finished: true,
+            failed: stored_failed || operation.reason == FinishReason::WorkerStop,
+            start_time: cached.start_time,
+        };
+        let mut decision = PurgeDecision {
+            message: String::new(),
+            victims: Vec::new(),
+            results,
+            record: view.record.to_string(),
+            revive: false,
+        };
+        match plan(&facts, self.now(), &limits, &tasks) {
+            Err(refusal) => decision.message = refusal.to_string(),
+            Ok(plan) => {
+                decision.results = plan.results;
+                for (victim, position) in plan.victims.iter().zip(bad_tasks..) {
+                    decision.victims.push(Victim {
+                        task_id: victim.task.0,
+                        position,
+                        residual: victim.residual.to_string(),
+                        color: victim.color.as_str().to_owned(),
+                    });
+                }
+                let mut record = Record::parse(&view.record)?;
+                record.restart(&plan.results, true)?;
+                decision.record = record.to_text()?;
+                decision.revive = !run_is_decided(&record, plan.results.games(), view.num_games);
+            }
+        }
+        let performed = decision.message.is_empty();
+        operation.purge = Some(decision);
+        if performed {
+            let flip = SetPhase {
+                run,
+                from: view.phase,
+                to: Phase::Purging,
+                operation: operation.clone(),
+                write_id: random::write_id(),
+            };
+            let PhaseOutcome::Changed(view) = self.state.set_phase(self.generation(), flip).await? else {
+                return Err(ServiceError::Bug(format!("run {run} changed its phase in a purge")));
+            };
+            let record = Record::parse(&view.record)?;
+            let write = run_write(&view, cached, &record);
+            self.committer.write_all(vec![DocumentWrite::Run(Box::new(write))]).await?;
+        }
+        Ok(operation)
+    }
+
+    /// Marks the victims. A victim that is marked already is done.
+    pub(super) async fn carry_out_purge(&self, run: RunId, operation: &RunOperation) -> ServiceResult<()> {
+        let Some(purge) = &operation.purge else { return Ok(()) };
+        for victims in purge.victims.chunks(PAGE) {
+            let mut writes = Vec::with_capacity(victims.len());
+            for victim in victims {
+                let key = TaskKey { run, task: TaskId(victim.task_id) };
+                let Some(task) = self.store.task(key).await? else { continue };
+                if task.bad.is_none() {
+                    let record = Arc::new(self.marked(task, victim));
+                    writes.push(DocumentWrite::Task(TaskWrite { record, actions: Vec::new() }));
+                }
+            }
+            self.committer.write_all(writes).await?;
+        }
+        Ok(())
+    }
+
+    fn marked(&self, mut task: TaskRecord, victim: &Victim) -> TaskRecord {
+        task.bad = Some(BadMark {
+            position: victim.position,
+            stats: task.stats,
+            residual: victim.residual.parse().unwrap_or(f64::INFINITY),
+            residual_color: victim.color.clone(),
+            extra: bson::Document::new(),
+        });
+        task.stats = Stats::default();
+        task.active = false;
+        task.spsa_round = None;
+        let generation = self.generation();
+        // The first version of this generation, or the next one: both are newer than what is stored.
+        task.version = if task.generation == generation { task.version.next() } else { Version(1) };
+        task.generation = generation;
+        task.write_id = random::write_id();
+        task
+    }
+
+    /// A person purges a finished run. Returns why nothing was purged, or an empty text.
+    pub async fn purge_run(&self, run: RunId, actor: &str) -> ServiceResult<String> {
+        let stored = self.store.run(run).await?;
+        let stored = stored.ok_or_else(|| ServiceError::NotFound("No run with this id".to_owned()))?;
+        let cached = self.runs.put(&stored);
+        if self.state.read_run(run).await?.is_some() || !stored.doc.get_bool("finished").unwrap_or(false) {
+            return self.not_purged(&cached, actor, "Can only purge completed run").await;
+        }
+        if !self.load_into(&stored, Phase::Finished).await? {
+            return Err(ServiceError::Unavailable(format!("run {run} is being changed by somebody else")));
+        }
+        let now = self.now();
+        let operation = RunOperation {
+            id: random::object_id(),
+            reason: FinishReason::Purge,
+            actor: actor.to_owned(),
+            time: now,
+            action_ids: [random::object_id(), random::object_id(), random::object_id(), random::object_id()],
+            worker_stop: None,
+            purge: None,
+        };
+        let operation = self.decide_purge(run, &cached, operation, PurgeLimits::MANUAL).await?;
+        let message = operation.purge.as_ref().map(|purge| purge.message.clone()).unwrap_or_default();
+        if message.is_empty() {
+            self.close_down(run, operation).await?;
+            return Ok(message);
+        }
+        self.state.unload_run(self.generation(), run).await?;
+        self.runs.forget(run);
+        self.not_purged(&cached, actor, &message).await
+    }
+
+    async fn not_purged(&self, run: &CachedRun, actor: &str, why: &str) -> ServiceResult<String> {
+        let message = format!("Manual purge (not performed): {why}");
+        let action = Action::by(actor.to_owned(), Event::PurgeRun { run: run.label.clone(), message });
+        self.store.insert_actions(&[log_entry(&action, self.now())]).await?;
+        Ok(why.to_owned())
+    }
+}
+
+fn purge_task(task: &TaskRecord) -> PurgeTask {
+    PurgeTask {
+        task: task.key.task,
+        unique_key: task.worker.as_ref().map(|worker| worker.unique_key.clone()),
+        stats: task.stats,
+        bad: task.bad.is_some(),
+    }
+}
