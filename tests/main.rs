@@ -1,1 +1,3 @@
+//! The tests of the whole product: one binary, one module per promise.
 
+mod vectors;
