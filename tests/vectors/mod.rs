@@ -4,3 +4,5 @@
 
 pub mod compare;
 mod formulas;
+mod schedule_formulas;
+mod spsa;
