@@ -4,5 +4,5 @@
 
 pub mod compare;
 mod formulas;
-mod llr;
-mod sprt;
+mod schedule_formulas;
+mod spsa;
