@@ -4,6 +4,7 @@ pub mod action;
 pub mod action_query;
 pub mod arch;
 pub mod arch_filter;
+pub mod books;
 pub mod bson_number;
 pub mod capacity;
 pub mod document;

@@ -185,8 +185,8 @@ impl Accounts {
 /// The argon2id hash of a password, in PHC form; off the event loop.
 pub async fn hash_password(password: String) -> ServiceResult<String> {
     let work = spawn::blocking(move || {
-        use argon2::password_hash::{SaltString, rand_core::OsRng};
-        let salt = SaltString::generate(&mut OsRng);
+        use argon2::password_hash::SaltString;
+        let salt = SaltString::encode_b64(&random::key()[..16])?;
         Argon2::default().hash_password(password.as_bytes(), &salt).map(|hash| hash.to_string())
     });
     work.await

@@ -118,8 +118,12 @@ impl Farm {
         let rest = spawn::task("finish", async move { farm.close_down(run, operation).await });
         match tokio::time::timeout(PATIENCE, rest).await {
             Ok(Ok(Ok(()))) | Err(_) => {}
-            Ok(Ok(Err(error))) => tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again"),
-            Ok(Err(error)) => tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again"),
+            Ok(Ok(Err(error))) => {
+                tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again")
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again")
+            }
         }
         Ok(true)
     }
@@ -147,7 +151,8 @@ impl Farm {
     /// Step 3 of the saga; also how an interrupted one is taken up.
     pub async fn close_down(&self, run: RunId, mut operation: RunOperation) -> ServiceResult<()> {
         loop {
-            let slice = CloseSlice { run, operation: operation.id, limit: SLICE, write_id: random::write_id() };
+            let slice =
+                CloseSlice { run, operation: operation.id, limit: SLICE, write_id: random::write_id() };
             let outcome = self.state.close_slice(self.generation(), slice).await?;
             let views: Vec<_> = outcome.closed.iter().collect();
             self.committer.write_all(self.barrier(&views).await?).await?;
@@ -274,7 +279,9 @@ fn outcome_fields(
 ) -> Vec<(String, Bson)> {
     let flag = |name: &str, value: bool| (name.to_owned(), Bson::Boolean(value));
     if revive {
-        return ["finished", "deleted", "failed", "is_green", "is_yellow"].map(|name| flag(name, false)).to_vec();
+        return ["finished", "deleted", "failed", "is_green", "is_yellow"]
+            .map(|name| flag(name, false))
+            .to_vec();
     }
     let (green, yellow) = compute_flags(true, verdict_of(record), results);
     let mut set = vec![flag("finished", true), flag("is_green", green), flag("is_yellow", yellow)];

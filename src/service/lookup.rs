@@ -118,9 +118,7 @@ impl Farm {
                 check_owner(&who, &task.record)?;
                 Ok(Some((*task.record).clone()))
             }
-            TaskLookup::NoTask { next } => {
-                self.closed_task(&who, Absent::NoTask { next }).await.map(Some)
-            }
+            TaskLookup::NoTask { next } => self.closed_task(&who, Absent::NoTask { next }).await.map(Some),
             TaskLookup::NoRun => self.closed_task(&who, Absent::NoRun).await.map(Some),
         }
     }

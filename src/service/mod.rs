@@ -25,8 +25,8 @@ pub mod users;
 pub mod worker_log;
 pub mod workers;
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bson::Document;

@@ -49,7 +49,8 @@ impl Farm {
         limits: PurgeLimits,
     ) -> ServiceResult<RunOperation> {
         let view = self.state.read_run(run).await?;
-        let view = view.ok_or_else(|| ServiceError::Bug(format!("run {run} left the schedule in a purge")))?;
+        let view =
+            view.ok_or_else(|| ServiceError::Bug(format!("run {run} left the schedule in a purge")))?;
         let mut tasks = Vec::new();
         let mut results = Stats::default();
         let mut bad_tasks = 0;

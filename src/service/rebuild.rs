@@ -124,7 +124,11 @@ impl Farm {
             phase,
             operation: stored.meta.operation.clone(),
             // Within a new generation versions start anew.
-            version: if stored.meta.generation == self.generation() { stored.meta.version } else { Version(0) },
+            version: if stored.meta.generation == self.generation() {
+                stored.meta.version
+            } else {
+                Version(0)
+            },
             counters: scan.counters,
             itp: as_number(args.get("itp")).unwrap_or(100.0),
             nps: gauge("nps"),
@@ -171,7 +175,8 @@ impl Farm {
                 load.counters.committed_games =
                     (load.counters.committed_games + task.stats.games()).saturating_sub(task.num_games);
                 let time = self.now();
-                let cause = CloseCause { kind: CloseKind::Stale, message: String::new(), time, ids: closing_ids() };
+                let cause =
+                    CloseCause { kind: CloseKind::Stale, message: String::new(), time, ids: closing_ids() };
                 task.active = false;
                 task.last_updated = time;
                 task.spsa_round = None;

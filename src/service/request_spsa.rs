@@ -1,7 +1,5 @@
 //! `request_spsa`: a tuning round for a worker (`spec/spsa.md` section 4).
 
-use rand::Rng;
-
 use super::Farm;
 use super::error::{ServiceError, ServiceResult};
 use super::lookup::{Named, caller};
@@ -40,12 +38,13 @@ impl Farm {
             Some(view) => self.current_spsa(key, view).await?,
             None => self.stored_spsa(key).await?,
         };
-        let spsa = spsa.ok_or_else(|| ServiceError::Invalid(format!("Run {} is not an SPSA run", key.run)))?;
+        let spsa =
+            spsa.ok_or_else(|| ServiceError::Invalid(format!("Run {} is not an SPSA run", key.run)))?;
         if !alive {
             return self.over(key, reserved).await;
         }
         // The generator is used and dropped before the next await.
-        let packed_flips = draw_flips(&mut random::rng(), spsa.params.len());
+        let packed_flips = flips::draw(spsa.params.len(), &mut random::rng());
         let round = spsa.round(packed_flips);
         let values = spsa.worker_values(&round).map_err(|error| ServiceError::Bug(error.to_string()))?;
         let begin = BeginSpsa { who: who.clone(), round, write_id: random::write_id() };
@@ -92,10 +91,4 @@ impl Farm {
             Record::Games | Record::Sprt { .. } => None,
         })
     }
-}
-
-/// One uniform sign per parameter, packed.
-fn draw_flips(rng: &mut impl Rng, parameters: usize) -> Vec<u8> {
-    let signs: Vec<i8> = (0..parameters).map(|_| if rng.random::<bool>() { 1 } else { -1 }).collect();
-    flips::pack(&signs)
 }

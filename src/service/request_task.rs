@@ -88,7 +88,8 @@ impl Farm {
             Ok(reserved) => reserved,
             Err(_) => return Ok(too_busy()),
         };
-        let attempt = Attempt { farm: self, request, machine_limit, origin: &origin, slot: random::identity() };
+        let attempt =
+            Attempt { farm: self, request, machine_limit, origin: &origin, slot: random::identity() };
         let outcome = attempt.claim().await;
         drop(turn);
         match outcome? {
@@ -240,7 +241,8 @@ impl Attempt<'_> {
     async fn repeated(&self, task: Box<TaskView>) -> ServiceResult<Claimed> {
         let id = task.record.key.run;
         let run = self.farm.runs.at_least(id, 0).await?;
-        let run = run.ok_or_else(|| ServiceError::Bug(format!("run {id} of an active task is not in the store")))?;
+        let run =
+            run.ok_or_else(|| ServiceError::Bug(format!("run {id} of an active task is not in the store")))?;
         Ok(Claimed::Task { run, task, stale: None })
     }
 
@@ -252,7 +254,8 @@ impl Attempt<'_> {
 
     fn duplicate(&self, duplicate: &DuplicateName) -> Claimed {
         let task = &duplicate.task;
-        let theirs = task.worker.as_ref().map_or_else(String::new, |worker| task_long_name(worker, &task.worker_info));
+        let theirs =
+            task.worker.as_ref().map_or_else(String::new, |worker| task_long_name(worker, &task.worker_info));
         Claimed::Answer(TaskAnswer::Error(format!(
             "Request_task: There is already a worker running with name \"{theirs}\" which {} seconds ago sent an update \
              for task {} (my name is \"{}\")",

@@ -97,7 +97,9 @@ impl CachedRun {
             auto_purge: args.get_bool("auto_purge").unwrap_or(false),
             start_time: as_date(doc.get("start_time")),
             version: as_count(doc.get("version")).unwrap_or(0),
-            has_pentanomial: doc.get_document("results").is_ok_and(|results| results.contains_key("pentanomial")),
+            has_pentanomial: doc
+                .get_document("results")
+                .is_ok_and(|results| results.contains_key("pentanomial")),
             doc: Arc::new(stored.doc.clone()),
         }
     }
