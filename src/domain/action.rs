@@ -227,9 +227,8 @@ impl Event {
         | Self::StopRun { message, .. }
         | Self::LogMessage { message, .. }
         | Self::WorkerLog { message, .. } = &mut self
-            && let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARS)
         {
-            message.truncate(end);
+            cut_message(message);
         }
         self
     }
@@ -316,6 +315,13 @@ impl Event {
                 document.insert("nn", nn.as_str());
             }
         }
+    }
+}
+
+/// Cuts a message to the log's limit.
+fn cut_message(message: &mut String) {
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARS) {
+        message.truncate(end);
     }
 }
 

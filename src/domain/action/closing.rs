@@ -4,7 +4,7 @@
 use bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Event, TaskLabel};
+use super::{Action, Event, TaskLabel, cut_message};
 use crate::domain::ids::Millis;
 use crate::domain::results::Stats;
 
@@ -42,6 +42,15 @@ pub struct CloseCause {
     pub time: Millis,
     /// Identity of the `crash_or_time` entry, and of the entry that names the closing.
     pub ids: [ObjectId; 2],
+}
+
+impl CloseCause {
+    /// A cause whose message is cut to what the log keeps, so that a closed task cannot grow with a worker's words.
+    pub fn new(kind: CloseKind, message: impl Into<String>, time: Millis, ids: [ObjectId; 2]) -> Self {
+        let mut message = message.into();
+        cut_message(&mut message);
+        Self { kind, message, time, ids }
+    }
 }
 
 /// What the entries need to know of the closed task.
