@@ -22,7 +22,7 @@ fn candidates() -> Vec<Candidate> {
             1 => Some(r"^x86-64(?!.*avx512)"),
             _ => None,
         };
-        let threads = if number % 7 == 0 { 8 } else { 1 };
+        let threads = if number.is_multiple_of(7) { 8 } else { 1 };
         let spsa = number.is_multiple_of(5).then_some(30);
         let args = RunArgsFacts::new(
             RunId(ObjectId::from_bytes(id)),
@@ -35,7 +35,7 @@ fn candidates() -> Vec<Candidate> {
         );
         let ranking = Ranking {
             finished: false,
-            approved: number % 13 != 0,
+            approved: !number.is_multiple_of(13),
             priority: i64::from(number % 3) - 1,
             num_games: 800_000,
             committed_games: u64::from(number) * 1000,
