@@ -18,6 +18,9 @@ const COMPILED_SIZE_LIMIT: usize = 1 << 20;
 /// Longest pattern, in bytes: a generous multiple of all architectures' names together.
 const PATTERN_LIMIT: usize = 4096;
 
+/// How often the innermost part of a backtracking pattern may be repeated by explicit counts.
+const REPETITION_LIMIT: u64 = 10_000;
+
 /// What the log says when a match was given up.
 const TIMED_OUT: &str = "regex timed out";
 
@@ -128,12 +131,27 @@ fn compile(pattern: &str) -> Result<Engine, String> {
     if let Ok(regex) = regex::RegexBuilder::new(pattern).size_limit(COMPILED_SIZE_LIMIT).build() {
         return Ok(Engine::Linear(regex));
     }
+    // Only going back counts against the limit of steps, so going forward must be bounded too.
+    if repetitions(pattern) > REPETITION_LIMIT {
+        return Err("the repetition counts are too large".to_owned());
+    }
     fancy_regex::RegexBuilder::new(pattern)
         .backtrack_limit(BACKTRACK_LIMIT)
         .delegate_size_limit(COMPILED_SIZE_LIMIT)
         .build()
         .map(Engine::Backtracking)
         .map_err(|error| error.to_string())
+}
+
+/// Product of the largest counts of all `{n,m}`: how often the innermost part of nested repetitions may run.
+fn repetitions(pattern: &str) -> u64 {
+    let mut product = 1_u64;
+    for counts in pattern.split('{').skip(1) {
+        let counts = counts.split('}').next().unwrap_or_default();
+        let largest = counts.split(',').filter_map(|count| count.trim().parse::<u64>().ok()).max();
+        product = product.saturating_mul(largest.unwrap_or(1).max(1));
+    }
+    product
 }
 
 fn reason(error: fancy_regex::Error) -> String {
@@ -211,6 +229,21 @@ mod tests {
         {
             let _ = ArchFilter::from_stored(&pattern).search("armv8");
         }
+    }
+
+    #[test]
+    fn huge_repetition_counts_do_not_hold_anything_up() {
+        for pattern in [
+            "(?:(?=.)z?){4000000000}",
+            "(?:(?:(?:(?=.)z?){1000}){1000}){1000}",
+            r"((?:(.)\2?){999}){999}{999}",
+        ] {
+            assert!(
+                matches!(ArchFilter::from_stored(pattern).search("armv8"), ArchMatch::Failed(_)),
+                "{pattern}"
+            );
+        }
+        assert_eq!(ArchFilter::from_stored("(?:(?=.)z?){999}").search("armv8"), ArchMatch::Match);
     }
 
     proptest! {

@@ -68,7 +68,8 @@ pub struct Throughput {
 
 /// The internal throughput: the weight with which runs of one priority share the farm. Always positive.
 pub fn calc_itp(run: &Throughput) -> f64 {
-    let mut itp = run.throughput.min(500.0).max(1.0);
+    let asked = if run.throughput.is_nan() { 1.0 } else { run.throughput };
+    let mut itp = asked.clamp(1.0, 500.0);
     if run.tc_ratio > 1.0 {
         itp *= libm::pow(run.tc_ratio, 0.774);
     }

@@ -20,22 +20,31 @@ pub struct SpsaParam {
     /// Name of the engine's option.
     pub name: String,
     /// Value at the start.
+    #[serde(deserialize_with = "storage::finite")]
     pub start: f64,
     /// Lower bound.
+    #[serde(deserialize_with = "storage::finite")]
     pub min: f64,
     /// Upper bound; wins when it is below the lower one.
+    #[serde(deserialize_with = "storage::finite")]
     pub max: f64,
     /// Perturbation at the planned end.
+    #[serde(deserialize_with = "storage::finite")]
     pub c_end: f64,
     /// Learning rate at the planned end.
+    #[serde(deserialize_with = "storage::finite")]
     pub r_end: f64,
     /// Perturbation at iteration 1.
+    #[serde(deserialize_with = "storage::finite")]
     pub c: f64,
     /// Step constant at the planned end.
+    #[serde(deserialize_with = "storage::finite")]
     pub a_end: f64,
     /// Step constant.
+    #[serde(deserialize_with = "storage::finite")]
     pub a: f64,
     /// Current value.
+    #[serde(deserialize_with = "storage::finite")]
     pub theta: f64,
 }
 
@@ -43,11 +52,13 @@ pub struct SpsaParam {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct HistoryPoint {
     /// Value after the update.
+    #[serde(deserialize_with = "storage::finite")]
     pub theta: f64,
     /// Learning rate of the update.
-    #[serde(rename = "R")]
+    #[serde(rename = "R", deserialize_with = "storage::finite")]
     pub r: f64,
     /// Perturbation of the update.
+    #[serde(deserialize_with = "storage::finite")]
     pub c: f64,
 }
 
@@ -60,11 +71,17 @@ pub struct SpsaRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<String>,
     /// Stabilizing constant of the step, in iterations; an integer but in very old runs.
-    #[serde(rename = "A", serialize_with = "storage::integer_if_integral")]
+    #[serde(
+        rename = "A",
+        serialize_with = "storage::integer_if_integral",
+        deserialize_with = "storage::finite"
+    )]
     pub big_a: f64,
     /// Exponent of the step.
+    #[serde(deserialize_with = "storage::finite")]
     pub alpha: f64,
     /// Exponent of the perturbation.
+    #[serde(deserialize_with = "storage::finite")]
     pub gamma: f64,
     /// The parameters as they were typed.
     #[serde(default)]

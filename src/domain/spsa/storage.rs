@@ -30,6 +30,12 @@ pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
         .ok_or_else(|| serde::de::Error::custom("expected a whole number >= 0"))
 }
 
+/// Reads a number and refuses what JSON couldn't hold afterwards.
+pub fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if number.is_finite() { Ok(number) } else { Err(serde::de::Error::custom("expected a finite number")) }
+}
+
 impl SpsaRecord {
     /// The record as it is stored in a new run.
     pub fn to_document(&self) -> Document {

@@ -172,6 +172,19 @@ fn the_record_is_stored_with_integers_where_readers_expect_them() {
     assert_eq!(read.param_history.unwrap().len(), 1);
 }
 
+#[test]
+fn a_stored_number_that_is_not_finite_is_refused() {
+    let stored = |key: &str, number: f64| {
+        let mut document = example().to_document();
+        document.insert(key, number);
+        bson::deserialize_from_document::<SpsaRecord>(document).is_ok()
+    };
+    for key in ["A", "alpha", "gamma"] {
+        assert!(stored(key, 0.5) && !stored(key, f64::NAN) && !stored(key, f64::INFINITY), "{key}");
+    }
+    assert!(stored("iter", 3.0) && !stored("iter", 3.5) && !stored("iter", -1.0));
+}
+
 proptest! {
     #[test]
     fn no_form_text_makes_it_panic(
