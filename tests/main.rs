@@ -1,1 +1,3 @@
+//! The suite, by promise.
 
+mod durability;
