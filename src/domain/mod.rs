@@ -2,11 +2,15 @@
 
 pub mod action;
 pub mod action_query;
+pub mod arch;
+pub mod capacity;
 pub mod document;
 pub mod eligibility;
 pub mod ids;
+pub mod modify_run;
 pub mod names;
 pub mod new_run;
+pub mod pgn;
 pub mod results;
 pub mod run;
 pub mod spsa;
