@@ -8,7 +8,7 @@ use bson::oid::ObjectId;
 use bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-pub use closing::{ClosedTask, CloseCause, CloseKind, crash_or_time_message, expand};
+pub use closing::{CloseCause, CloseKind, ClosedTask, crash_or_time_message, expand};
 
 use crate::domain::document::{int, to_json};
 use crate::domain::ids::{Millis, RunId, ShortWorkerName, TaskId};
@@ -136,7 +136,8 @@ impl Action {
     }
 
     fn unchecked_document(&self, id: ObjectId, time: Millis) -> Document {
-        let mut document = doc! { "_id": id, "action": self.event.name(), "username": self.username.as_str() };
+        let mut document =
+            doc! { "_id": id, "action": self.event.name(), "username": self.username.as_str() };
         self.event.insert_fields(&mut document);
         document.insert("time", time.as_unix_seconds());
         document

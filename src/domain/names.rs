@@ -260,9 +260,15 @@ mod tests {
     #[test]
     fn usernames_are_ascii_letters_and_digits_or_listed() {
         let legacy: LegacyUsernames = ["old name!"].into_iter().collect();
-        for (name, good) in
-            [("ab", true), ("A1", true), ("a", false), ("", false), ("a b", false), ("ab\n", false), ("äb", false)]
-        {
+        for (name, good) in [
+            ("ab", true),
+            ("A1", true),
+            ("a", false),
+            ("", false),
+            ("a b", false),
+            ("ab\n", false),
+            ("äb", false),
+        ] {
             assert_eq!(is_username(name), good, "{name:?}");
             assert_eq!(legacy.allows(name), good, "{name:?}");
         }

@@ -74,8 +74,20 @@ fn everything_beyond_the_subset_is_refused() {
         r#"{"time":18446744073709551615}"#.into(),
     ];
     for operator in [
-        "$where", "$expr", "$function", "$regex", "$text", "$not", "$nor", "$or", "$elemMatch", "$jsonSchema",
-        "$type", "$size", "$mod", "$comment",
+        "$where",
+        "$expr",
+        "$function",
+        "$regex",
+        "$text",
+        "$not",
+        "$nor",
+        "$or",
+        "$elemMatch",
+        "$jsonSchema",
+        "$type",
+        "$size",
+        "$mod",
+        "$comment",
     ] {
         bad.push(format!(r#"{{"{operator}":"x"}}"#));
         bad.push(format!(r#"{{"run":{{"{operator}":"x"}}}}"#));
@@ -144,7 +156,10 @@ fn numbers_compare_across_their_types_and_types_do_not_mix() {
     let large = doc! { "time": 9_007_199_254_740_993_i64 };
     assert!(!matches(r#"{"time":9007199254740992.0}"#, &large));
     assert!(matches(r#"{"time":{"$gt":9007199254740992.0}}"#, &large));
-    assert!(matches(r#"{"run":{"$gt":true}}"#, &doc! { "run": true }) != matches(r#"{"run":{"$gte":true}}"#, &doc! { "run": true }));
+    assert!(
+        matches(r#"{"run":{"$gt":true}}"#, &doc! { "run": true })
+            != matches(r#"{"run":{"$gte":true}}"#, &doc! { "run": true })
+    );
     assert!(matches(r#"{"run":{"$gt":"a","$lt":"c"}}"#, &doc! { "run": "b" }));
     assert!(matches(r#"{"run":{"$gt":"Z"}}"#, &doc! { "run": "a" }));
 }
@@ -191,7 +206,8 @@ fn near_valid() -> impl Strategy<Value = String> {
         Just("[1,\"x\"]".to_owned()),
     ];
     let key = prop_oneof![Just("run"), Just("_id"), Just("time"), Just("$and"), Just("other")];
-    let operator = prop_oneof![Just("$eq"), Just("$nin"), Just("$in"), Just("$gt"), Just("$exists"), Just("$or")];
+    let operator =
+        prop_oneof![Just("$eq"), Just("$nin"), Just("$in"), Just("$gt"), Just("$exists"), Just("$or")];
     let field = (key, operator, scalar, any::<bool>()).prop_map(|(key, operator, scalar, plain)| {
         if plain { format!("\"{key}\":{scalar}") } else { format!("\"{key}\":{{\"{operator}\":{scalar}}}") }
     });

@@ -104,7 +104,9 @@ fn typed(object: &Map<String, Value>) -> Result<Option<Bson>, ExtendedJsonError>
         return long(value).map(|whole| Some(Bson::Int64(whole))).ok_or_else(|| bad("$numberLong", value));
     }
     if let Some(value) = alone("$numberDouble") {
-        return double(value).map(|double| Some(Bson::Double(double))).ok_or_else(|| bad("$numberDouble", value));
+        return double(value)
+            .map(|double| Some(Bson::Double(double)))
+            .ok_or_else(|| bad("$numberDouble", value));
     }
     if let Some(value) = alone("$numberDecimal") {
         let decimal = number_text(value).and_then(|text| text.parse::<Decimal128>().ok());
@@ -235,11 +237,7 @@ fn code(object: &Map<String, Value>, value: &Value) -> Result<Option<Bson>, Exte
     }
 }
 
-fn regex(
-    pattern: Option<&Value>,
-    options: Option<&Value>,
-    whole: &Value,
-) -> Result<Bson, ExtendedJsonError> {
+fn regex(pattern: Option<&Value>, options: Option<&Value>, whole: &Value) -> Result<Bson, ExtendedJsonError> {
     match (pattern.and_then(Value::as_str), options.and_then(Value::as_str)) {
         (Some(pattern), Some(options)) => {
             let unstorable = |_| ExtendedJsonError::Unstorable("$regularExpression");

@@ -175,7 +175,11 @@ impl<'a> Node<'a> {
     }
 
     /// An object; of repeated keys the last one counts. With `strict`, keys other than `known` are refused.
-    pub(super) fn object(&self, known: &'static [&'static str], strict: bool) -> Result<Fields<'a>, BadRequest> {
+    pub(super) fn object(
+        &self,
+        known: &'static [&'static str],
+        strict: bool,
+    ) -> Result<Fields<'a>, BadRequest> {
         if !self.text.starts_with('{') {
             return Err(self.not_a("dict"));
         }

@@ -60,7 +60,10 @@ impl WorkerRequest {
 /// Whether every count fits the store's integers.
 pub(super) fn counts_fit(stats: &Stats) -> bool {
     let Stats { wins, losses, draws, crashes, time_losses, pentanomial } = stats;
-    [wins, losses, draws, crashes, time_losses].into_iter().chain(pentanomial).all(|count| *count <= MAX_COUNT)
+    [wins, losses, draws, crashes, time_losses]
+        .into_iter()
+        .chain(pentanomial)
+        .all(|count| *count <= MAX_COUNT)
 }
 
 /// Results of the games played with one set of perturbed parameters (`spec/worker-api.md` section 2.5).
