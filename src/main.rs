@@ -1,1 +1,3 @@
+//! The `shoal` command.
+
 fn main() {}

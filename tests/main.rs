@@ -1,3 +1,4 @@
 //! The tests of the whole product: one binary, one module per promise.
 
+mod durability;
 mod vectors;

@@ -1,10 +1,3 @@
-<<<<<<< HEAD
-//! Placeholder until its branch lands.
-
-/// Conditions on the log.
-#[derive(Debug, Clone, Default)]
-pub struct ActionQuery {}
-=======
 //! The queries that the public may ask of the event log (`spec/read-api.md` sections 2.3 and 4.1).
 //!
 //! The body looks like a MongoDB filter. It is read into typed conditions, and a store's filter is built from those:
@@ -27,7 +20,7 @@ const MAX_CLAUSES: usize = 8;
 const MAX_LIST: usize = 200;
 /// Longest string to compare with, characters.
 const MAX_STRING_CHARS: usize = 500;
-/// Longest body, bytes: more than the limits above leave room for is not read.
+/// Longest body, bytes: bounds what parsing may allocate.
 const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// Why a body is not a query.
@@ -300,4 +293,3 @@ impl Scalar {
         }
     }
 }
->>>>>>> wire

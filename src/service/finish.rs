@@ -7,7 +7,6 @@
 //!
 //! Every step can be repeated. A rebuild takes up what was interrupted, from the run document.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Bson, Document};
@@ -21,11 +20,13 @@ use crate::domain::fold::Record;
 use crate::domain::ids::{Millis, RunId, TaskId};
 use crate::domain::results::Stats;
 use crate::domain::run::{FinishReason, Phase, RunKind, RunOperation, WorkerStop};
-use crate::domain::stats::purge::PurgeLimits;
-use crate::domain::stats::text::finished_run_message;
+use crate::domain::stats::chi2::PurgeRule;
+use crate::domain::stats::counts::Counts;
+use crate::domain::stats::flags::{Flags, compute_flags};
+use crate::domain::stats::text::{Test, finished_run_message};
 use crate::state::{CloseSlice, DirtyFilter, PhaseOutcome, RunView, SetPhase};
+use crate::store::DocumentWrite;
 use crate::store::codec::{as_count, int};
-use crate::store::{DocumentWrite, RunWrite};
 use crate::sys::{random, spawn};
 
 /// Tasks closed in one transition.
@@ -164,7 +165,7 @@ impl Farm {
         let cached = self.runs.at_least(run, 0).await?;
         let cached = cached.ok_or_else(|| ServiceError::Bug(format!("run {run} is not in the store")))?;
         if self.wants_auto_purge(&cached, &operation) {
-            operation = self.decide_purge(run, &cached, operation, PurgeLimits::AUTO).await?;
+            operation = self.decide_purge(run, &cached, operation, PurgeRule::AUTO).await?;
         }
         if operation.purge.is_some() {
             self.carry_out_purge(run, &operation).await?;
@@ -283,8 +284,8 @@ fn outcome_fields(
             .map(|name| flag(name, false))
             .to_vec();
     }
-    let (green, yellow) = compute_flags(true, verdict_of(record), results);
-    let mut set = vec![flag("finished", true), flag("is_green", green), flag("is_yellow", yellow)];
+    let Flags { is_green, is_yellow } = compute_flags(true, test_of(record).kind(), &counts_of(run, results));
+    let mut set = vec![flag("finished", true), flag("is_green", is_green), flag("is_yellow", is_yellow)];
     match operation.reason {
         FinishReason::WorkerStop => {
             set.push(flag("failed", true));
@@ -295,4 +296,23 @@ fn outcome_fields(
         _ => {}
     }
     set
+}
+
+fn test_of(record: &Record) -> Test<'_> {
+    match record {
+        Record::Games => Test::FixedGames,
+        Record::Sprt { sprt, .. } => Test::Sprt(sprt),
+        Record::Spsa(spsa) => Test::Spsa { iter: spsa.iter, num_iter: spsa.num_iter },
+    }
+}
+
+/// The counts that decide; very old runs have no pairs.
+fn counts_of(run: &CachedRun, results: &Stats) -> Counts {
+    if run.has_pentanomial { Counts::from(results) } else { Counts::from_games_only(results) }
+}
+
+fn finished_message(run: &CachedRun, record: &Record, results: &Stats) -> String {
+    let counts = counts_of(run, results);
+    let test = test_of(record);
+    finished_run_message(&test, &counts, compute_flags(true, test.kind(), &counts).is_green)
 }

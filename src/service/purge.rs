@@ -15,7 +15,8 @@ use crate::domain::fold::{Record, run_is_decided};
 use crate::domain::ids::{RunId, TaskId, TaskKey, Version};
 use crate::domain::results::Stats;
 use crate::domain::run::{FinishReason, Phase, PurgeDecision, RunOperation, Victim};
-use crate::domain::stats::purge::{PurgeLimits, PurgeTask, RunFacts, plan};
+use crate::domain::stats::chi2::PurgeRule;
+use crate::domain::stats::purge::{PurgeSubject, PurgeTask, plan_purge};
 use crate::domain::task::{BadMark, TaskRecord};
 use crate::state::{PhaseOutcome, SetPhase};
 use crate::store::{DocumentWrite, TaskWrite};
@@ -46,7 +47,7 @@ impl Farm {
         run: RunId,
         cached: &CachedRun,
         mut operation: RunOperation,
-        limits: PurgeLimits,
+        rule: PurgeRule,
     ) -> ServiceResult<RunOperation> {
         let view = self.state.read_run(run).await?;
         let view =
@@ -57,15 +58,17 @@ impl Farm {
         self.each_task(run, |task| {
             results = results.plus(&task.stats).unwrap_or(results);
             bad_tasks += u32::from(task.bad.is_some());
-            tasks.push(purge_task(&task));
+            tasks.push(task);
         })
         .await?;
         let stored_failed = cached.doc.get_bool("failed").unwrap_or(false);
-        let facts = RunFacts {
+        let subject = PurgeSubject {
             finished: true,
             failed: stored_failed || operation.reason == FinishReason::WorkerStop,
             start_time: cached.start_time,
+            now: self.now(),
         };
+        let tasks: Vec<PurgeTask<'_>> = tasks.iter().map(purge_task).collect();
         let mut decision = PurgeDecision {
             message: String::new(),
             victims: Vec::new(),
@@ -73,7 +76,7 @@ impl Farm {
             record: view.record.to_string(),
             revive: false,
         };
-        match plan(&facts, self.now(), &limits, &tasks) {
+        match plan_purge(&subject, &tasks, &rule) {
             Err(refusal) => decision.message = refusal.to_string(),
             Ok(plan) => {
                 decision.results = plan.results;
@@ -169,7 +172,7 @@ impl Farm {
             worker_stop: None,
             purge: None,
         };
-        let operation = self.decide_purge(run, &cached, operation, PurgeLimits::MANUAL).await?;
+        let operation = self.decide_purge(run, &cached, operation, PurgeRule::MANUAL).await?;
         let message = operation.purge.as_ref().map(|purge| purge.message.clone()).unwrap_or_default();
         if message.is_empty() {
             self.close_down(run, operation).await?;
@@ -188,10 +191,10 @@ impl Farm {
     }
 }
 
-fn purge_task(task: &TaskRecord) -> PurgeTask {
+fn purge_task(task: &TaskRecord) -> PurgeTask<'_> {
     PurgeTask {
-        task: task.key.task,
-        unique_key: task.worker.as_ref().map(|worker| worker.unique_key.clone()),
+        id: task.key.task,
+        unique_key: task.worker.as_ref().map(|worker| worker.unique_key.as_str()),
         stats: task.stats,
         bad: task.bad.is_some(),
     }

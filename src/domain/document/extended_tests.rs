@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Every form of extended JSON, and the way back.
 
 use bson::oid::ObjectId;
@@ -128,4 +125,3 @@ proptest! {
         let _ = from_extended_json(&line);
     }
 }
->>>>>>> wire

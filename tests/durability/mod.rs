@@ -1,0 +1,24 @@
+//! What the store promises. The promises are written over `dyn Store`, and hold on every store.
+
+/// Makes a test of each promise for each store.
+macro_rules! on_every_store {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let fixture = crate::durability::fixtures::SqliteFixture::new();
+                    super::$name(fixture.store()).await;
+                }
+            )+
+        }
+    };
+}
+
+mod commits;
+mod fixtures;
+mod kill;
+mod listings;
+mod nouns;
+mod round_trip;
+mod sqlite_file;
