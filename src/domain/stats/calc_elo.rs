@@ -74,12 +74,12 @@ pub fn calc_elo<K: AsRef<str>, V: AsRef<str>>(query: &[(K, V)]) -> Result<CalcEl
         Some(pairs) => {
             check_games(2 * pairs.iter().sum::<u128>())?;
             Counts { trinomial: [0.0; 3], pentanomial: Some(pairs.map(|x| x as f64)) }
-        },
+        }
         None => {
             let games = read_counts(GAME_KEYS, parameter)?.ok_or(CalcEloError::BadCounts)?;
             check_games(games.iter().sum())?;
             Counts { trinomial: games.map(|x| x as f64), pentanomial: None }
-        },
+        }
     };
     let present = |name| parameter(name).filter(|text| !text.is_empty());
     let (Some(elo0), Some(elo1)) = (present("elo0"), present("elo1")) else {

@@ -191,10 +191,7 @@ impl ShownResidual {
             return Self { residual, color: color.to_owned() };
         }
         if crash_or_time {
-            return Self {
-                residual: Self::CRASH_OR_TIME,
-                color: ResidualColor::Red.as_str().to_owned(),
-            };
+            return Self { residual: Self::CRASH_OR_TIME, color: ResidualColor::Red.as_str().to_owned() };
         }
         let residual = unique_key.and_then(|key| chi2.residual(key)).unwrap_or(f64::INFINITY);
         Self { residual, color: chi2.color(residual).as_str().to_owned() }
@@ -234,7 +231,8 @@ pub fn bad_workers(tasks: &[WorkerTask<'_>], first: &Chi2, rule: &PurgeRule) -> 
         let mut worst: Option<&(String, f64)> = None;
         for candidate in &current.residuals {
             let suspicious = current.p < rule.p || candidate.1 > rule.res;
-            if suspicious && !found.contains(&candidate.0) && worst.is_none_or(|worst| candidate.1 > worst.1) {
+            if suspicious && !found.contains(&candidate.0) && worst.is_none_or(|worst| candidate.1 > worst.1)
+            {
                 worst = Some(candidate);
             }
         }

@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn senseless_counts_are_refused() {
-        for counts in [&[1.0, 2.0][..], &[1.0, -1.0, 0.0], &[f64::NAN, 1.0, 1.0], &[f64::MAX, f64::MAX, 1.0]] {
+        for counts in [&[1.0, 2.0][..], &[1.0, -1.0, 0.0], &[f64::NAN, 1.0, 1.0], &[f64::MAX, f64::MAX, 1.0]]
+        {
             assert!(matches!(Distribution::new(counts), Err(StatsError::OutOfRange(_))), "{counts:?}");
         }
     }

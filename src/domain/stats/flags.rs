@@ -80,11 +80,7 @@ pub fn crash_or_time_message(stats: &Stats) -> Option<String> {
     }
     let share = |count: u64| fixed(100.0 * (count as f64 / games as f64), 1);
     let (time_losses, crashes) = (stats.time_losses, stats.crashes);
-    Some(format!(
-        "Time losses:{time_losses}({}%) Crashes:{crashes}({}%)",
-        share(time_losses),
-        share(crashes)
-    ))
+    Some(format!("Time losses:{time_losses}({}%) Crashes:{crashes}({}%)", share(time_losses), share(crashes)))
 }
 
 #[cfg(test)]

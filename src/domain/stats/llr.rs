@@ -242,7 +242,7 @@ impl Bounds {
                 let drawelo = drawelo(&counts.trinomial)?;
                 let logistic = |bayeselo| BayesElo { bayeselo, drawelo }.to_logistic();
                 Ok(Self { normalized: false, elo0: logistic(elo0), elo1: logistic(elo1) })
-            },
+            }
         }
     }
 

@@ -89,11 +89,11 @@ pub fn brent(a: f64, b: f64, mut f: impl FnMut(f64) -> f64) -> Option<f64> {
             {
                 step_before = step;
                 step = offset;
-            },
+            }
             _ => {
                 step = half;
                 step_before = half;
-            },
+            }
         }
         (previous, f_previous) = (best, f_best);
         best += if step.abs() > tolerance { step } else { tolerance.copysign(half) };

@@ -111,7 +111,8 @@ impl Walk {
             return Err(StatsError::EqualBounds);
         }
         let slope = Motion::new(score0, score1, shape.mean, &shape).drift;
-        let mut walk = Self { a, b, scores, position: empirical.n * slope, time: empirical.n, clamped: false, shape };
+        let mut walk =
+            Self { a, b, scores, position: empirical.n * slope, time: empirical.n, clamped: false, shape };
         if !walk.position.is_finite() {
             return Err(StatsError::Numerical("the position of the walk"));
         }
@@ -202,8 +203,8 @@ fn series(a: f64, b: f64, mu: f64, sigma: f64, time: f64, y: f64) -> f64 {
         let frequency = n * PI / width;
         let decay = frequency * frequency * sigma * sigma / 2.0 + mu * mu / (2.0 * sigma * sigma);
         let (sin, cos) = (frequency * end).sin_cos();
-        let amplitude = (2.0 * gamma_width * sin - 2.0 * PI * n * cos)
-            / (gamma_width * gamma_width + PI * PI * n * n);
+        let amplitude =
+            (2.0 * gamma_width * sin - 2.0 * PI * n * cos) / (gamma_width * gamma_width + PI * PI * n * n);
         let size = (gamma * (end - start) - decay * time).exp() * amplitude;
         sum += size * (frequency * start).sin();
         // The exponent falls with n²; the bound on n only serves NaN.

@@ -73,7 +73,7 @@ impl ResultBox {
                     format!("{games:.0}/{num_games} games played"),
                 ];
                 return Self { style: "", info, nelo: None };
-            },
+            }
             Test::Sprt(record) => sprt_line(record),
             Test::FixedGames => fixed_line(counts),
         };
@@ -202,12 +202,12 @@ pub fn finished_run_message(test: &Test<'_>, counts: &Counts, is_green: bool) ->
         Test::Sprt(record) => {
             let estimate = SprtEstimate::new(&SprtQuestion::from(*record), counts);
             (record.state.as_str(), estimate.map_or(none, |e| (e.elo, e.ci, e.los)))
-        },
+        }
         Test::FixedGames => {
             let estimate = FixedEstimate::new(counts.samples());
             let result = if is_green { "accepted" } else { "rejected" };
             (result, estimate.map_or(none, |e| (e.elo, e.interval(), e.los)))
-        },
+        }
     };
     let (games, pairs) = match &counts.pentanomial {
         Some(pairs) => (2.0 * pairs.iter().sum::<f64>(), format!(" Ptnml:[{}]", joined(pairs, ","))),
