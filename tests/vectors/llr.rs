@@ -18,20 +18,20 @@ fn answer(case: &Case) -> Result<Value, StatsError> {
     let value = match case.function() {
         "LLR_logistic" => {
             json!({"llr": llr::llr_logistic(float(input, "elo0"), float(input, "elo1"), &results())?})
-        },
+        }
         "LLR_normalized" => {
             json!({"llr": llr::llr_normalized(float(input, "elo0"), float(input, "elo1"), &results())?})
-        },
+        }
         "LLR_normalized_closed_form" => {
             let llr =
                 llr::llr_normalized_closed_form(float(input, "elo0"), float(input, "elo1"), &results())?;
             json!({ "llr": llr })
-        },
+        }
         "LLR_bayes_trinomial" => {
             let results = three(&results());
             let llr = llr::llr_bayeselo(float(input, "bayeselo0"), float(input, "bayeselo1"), &results)?;
             json!({"llr": llr, "drawelo": drawelo(&results)?})
-        },
+        }
         "moments" => {
             let distribution = Distribution::new(&results())?;
             let moments = distribution.moments();
@@ -45,21 +45,21 @@ fn answer(case: &Case) -> Result<Value, StatsError> {
                 "skewness": moments.skewness,
                 "excess_kurtosis": moments.excess_kurtosis,
             })
-        },
+        }
         "mle_mean" => {
             let empirical = Distribution::new(&results())?;
             let solution = llr::Constrained::with_mean(&empirical, float(input, "s"))?;
             json!({"probabilities": solution.probabilities(&empirical)})
-        },
+        }
         "mle_t" => {
             assert_eq!(float(input, "ref"), 0.5);
             let empirical = Distribution::new(&results())?;
             let solution = llr::Constrained::with_t_value(&empirical, float(input, "t"))?;
             json!({"probabilities": solution.probabilities(&empirical)})
-        },
+        }
         "llr_jumps_mean" => {
             json!({"jumps": numbers(&llr::llr_jumps(float(input, "s0"), float(input, "s1"), &results())?)})
-        },
+        }
         "llr_approximations" => {
             let (s0, s1, s) = (float(input, "s0"), float(input, "s1"), float(input, "s"));
             let approximations = llr::approximate_llr(s0, s1, &results())?;
@@ -70,25 +70,22 @@ fn answer(case: &Case) -> Result<Value, StatsError> {
                 "drift": motion.drift,
                 "variance": motion.variance,
             })
-        },
+        }
         "score_of_elo" => json!({"score": score_of_elo(float(input, "elo"))}),
         "elo_of_score" => json!({"elo": elo_of_score(float(input, "score"))}),
         "bayeselo" => {
             let point = BayesElo { bayeselo: float(input, "bayeselo"), drawelo: float(input, "drawelo") };
             let Outcomes { loss, draw, win } = point.outcomes();
             json!({"loss": loss, "draw": draw, "win": win, "elo": point.to_logistic()})
-        },
+        }
         "bayeselo_of_proba" => {
-            let outcomes = Outcomes {
-                loss: float(input, "loss"),
-                draw: float(input, "draw"),
-                win: float(input, "win"),
-            };
+            let outcomes =
+                Outcomes { loss: float(input, "loss"), draw: float(input, "draw"), win: float(input, "win") };
             scale_point(BayesElo::of_outcomes(outcomes))
-        },
+        }
         "elo_to_bayeselo" => {
             scale_point(BayesElo::of_logistic(float(input, "elo"), float(input, "draw_ratio")))
-        },
+        }
         unknown => panic!("unknown function {unknown}"),
     };
     Ok(value)

@@ -2,7 +2,10 @@
 //!
 //! The vectors are read from `SHOAL_VECTORS_DIR`, or from `data/` beside this file.
 
+mod api;
 pub mod compare;
+mod display_formulas;
 mod formulas;
-mod schedule_formulas;
-mod spsa;
+mod llr;
+mod sprt;
+mod workers;

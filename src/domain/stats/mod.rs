@@ -10,6 +10,8 @@ pub mod elo;
 pub mod flags;
 pub mod live_elo;
 pub mod llr;
+#[cfg(test)]
+mod properties;
 pub mod purge;
 pub mod raw_statistics;
 mod root;
