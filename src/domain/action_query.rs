@@ -20,7 +20,7 @@ const MAX_CLAUSES: usize = 8;
 const MAX_LIST: usize = 200;
 /// Longest string to compare with, characters.
 const MAX_STRING_CHARS: usize = 500;
-/// Longest body, bytes: more than the limits above leave room for is not read.
+/// Longest body, bytes: bounds what parsing may allocate.
 const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// Why a body is not a query.
