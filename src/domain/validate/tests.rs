@@ -58,12 +58,13 @@ fn a_complete_request_is_read_in_one_pass() {
     assert!(body.typed.is_some());
     let access = body.access(&LegacyUsernames::default()).unwrap();
     assert_eq!((access.username.as_ref(), access.password.as_ref()), ("TestWorkerUser", "secret"));
+    assert!(!format!("{access:?}").contains("secret"));
     let request = body.full(&LegacyUsernames::default()).unwrap();
+    assert!(!format!("{request:?}").contains("secret"));
     assert_eq!(request.task_id, Some(3));
     assert_eq!(request.run_id.unwrap().to_string(), "64e74776a170cb1f26fa3930");
     assert_eq!(request.worker_info.long_name(), "TestWorkerUser-7cores-amaya-5a28*");
     assert_eq!(serde_json::to_string(&request.worker_info).unwrap(), worker_info().to_string());
-    assert!(!format!("{request:?}{access:?}").contains("secret"));
 }
 
 #[test]
