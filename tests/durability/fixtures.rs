@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
-use shoal::domain::ids::{Generation, Millis, RunId, ShortWorkerName, TaskId, TaskKey, Version, WriteId};
+use shoal::domain::ids::{Generation, Millis, RunId, ShortWorkerName, TaskId, TaskKey, Version};
 use shoal::domain::results::Stats;
 use shoal::domain::run::Phase;
 use shoal::domain::task::{TaskRecord, TaskWorker};
@@ -31,14 +31,23 @@ impl SqliteFixture {
         self.store.clone()
     }
 
+    pub fn sqlite(&self) -> Arc<SqliteStore> {
+        self.store.clone()
+    }
+
     pub fn path(&self) -> PathBuf {
         self.directory.path().join(DATABASE_FILE)
     }
 
+    /// Closes the file; it goes away with what this returns.
+    pub fn close(self) -> TempDir {
+        drop(Arc::into_inner(self.store).expect("nobody else holds the store"));
+        self.directory
+    }
+
     /// Closes the file and opens it again.
     pub fn reopen(self) -> Self {
-        let Self { directory, store } = self;
-        drop(Arc::into_inner(store).expect("nobody else holds the store"));
+        let directory = self.close();
         let store = SqliteStore::open(directory.path().join(DATABASE_FILE), Mode::Serve).unwrap();
         Self { directory, store: Arc::new(store) }
     }
@@ -147,8 +156,4 @@ pub fn id_of(action: &Document) -> ObjectId {
 /// Raises the fence of a new store to 1.
 pub async fn first_generation(store: &SharedStore) -> Generation {
     store.raise_fence(Generation(0)).await.unwrap().unwrap()
-}
-
-pub fn write_id(id: u64) -> WriteId {
-    WriteId(id)
 }

@@ -70,14 +70,20 @@ impl SqliteStore {
     /// Reads the whole file and checks its structure; what is wrong with it, or nothing. May take minutes.
     ///
     /// # Errors
-    /// `Damaged` when the file can't even be read, `Unavailable` when it can't be opened.
+    /// `Unavailable` when it can't be opened or read.
     pub async fn check(&self) -> StoreResult<Vec<String>> {
         let path = self.path.clone();
         spawn::blocking(move || {
             let connection = open::reader(&path, BUSY).map_err(|error| refused(&path, &error))?;
-            let mut found = integrity(&connection).map_err(Failure::from)?;
-            found.retain(|line| line != "ok");
-            Ok(found)
+            match integrity(&connection).map_err(|error| StoreError::from(Failure::from(error))) {
+                Ok(mut found) => {
+                    found.retain(|line| line != "ok");
+                    Ok(found)
+                }
+                // Too damaged to go on: a finding like any other.
+                Err(StoreError::Damaged(finding)) => Ok(vec![finding]),
+                Err(error) => Err(error),
+            }
         })
         .await
         .unwrap_or_else(|_| Err(StoreError::Unavailable("the check panicked".into())))
