@@ -1,1 +1,3 @@
+//! The promises of the server, by promise.
+
 mod simulate;

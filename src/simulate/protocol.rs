@@ -214,13 +214,13 @@ impl AssignedRun {
             return Err(format!("my_task.stats disagree with themselves: {played:?}"));
         }
         let num_games = self.my_task.num_games;
-        let left = num_games.checked_sub(played.games()).unwrap_or(0);
-        if left == 0 || left % 2 != 0 {
+        let left = num_games.saturating_sub(played.games());
+        if left == 0 || !left.is_multiple_of(2) {
             return Err(format!("{left} games are left of {num_games}: not a positive even number"));
         }
         if let Some(sprt) = &self.args.sprt {
             let batch = sprt.batch_size.saturating_mul(2);
-            if batch == 0 || left % batch != 0 {
+            if batch == 0 || !left.is_multiple_of(batch) {
                 return Err(format!("{left} games are left, not a multiple of {batch}, two batches"));
             }
         }
