@@ -1,4 +1,3 @@
-//! The tests of the whole product: one binary, one module per promise.
+//! The promises of the server, by promise.
 
-mod durability;
-mod vectors;
+mod simulate;
