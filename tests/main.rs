@@ -1,3 +1,5 @@
-//! The promises of the server, by promise.
+//! The tests of the whole product: one binary, one module per promise.
 
+mod durability;
 mod simulate;
+mod vectors;
