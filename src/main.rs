@@ -1,3 +1,7 @@
 //! The `shoal` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shoal::cli::main()
+}

@@ -1,1 +1,118 @@
-//! Written next.
+//! The command line: every role of the one executable is a subcommand.
+
+pub mod control;
+pub mod demo;
+pub mod doctor;
+pub mod from_git;
+pub mod import;
+pub mod run;
+pub mod serve;
+pub mod simulate;
+pub mod user;
+pub mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, ConfigFlags};
+
+/// The fishtest server as a horizontally scaled tier. With no configuration, one binary is a whole farm.
+#[derive(Debug, Parser)]
+#[command(name = "shoal", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    config: ConfigFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the farm: answer workers and readers, schedule, decide.
+    Serve,
+    /// Accounts: add, list, approve, block, set a password, set a machine limit.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Runs: create, approve, list, show, stop, purge, modify, delete.
+    #[command(subcommand)]
+    Run(Box<run::RunCommand>),
+    /// Workers: block, unblock, list the blocked ones.
+    #[command(subcommand)]
+    Worker(worker::WorkerCommand),
+    /// Opening books: what workers check a book against.
+    #[command(subcommand)]
+    Books(run::BooksCommand),
+    /// Take over a fishtest database.
+    Import(import::ImportArgs),
+    /// Simulate a fleet of workers against a running farm, and judge the farm.
+    Simulate(Box<crate::simulate::SimulateArgs>),
+    /// Show it all: a temporary farm, a run, 200 simulated workers, and the run's decision.
+    Demo,
+    /// Print the commented default configuration file.
+    Config,
+    /// Check configuration and dependencies, and say what to mend.
+    Doctor,
+}
+
+/// What a command ends with.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration can't be used.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// What was asked can't be done; the text says why.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// A failure in words.
+    pub fn failed(text: impl std::fmt::Display) -> Self {
+        Self::Failed(text.to_string())
+    }
+}
+
+/// Result of a command; success carries the exit code.
+pub type CliResult = Result<ExitCode, CliError>;
+
+/// Exit code of a command that did its work and found something wrong: a broken invariant, a rejected document.
+pub const FOUND_FAULTS: u8 = 2;
+
+/// The entrance.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("shoal: the runtime does not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("shoal: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> CliResult {
+    let load = || Config::load(&cli.config, |name| std::env::var(name).ok());
+    match cli.command {
+        Command::Serve => serve::serve(load()?).await,
+        Command::User(command) => user::execute(&load()?, command).await,
+        Command::Run(command) => run::execute(&load()?, *command).await,
+        Command::Worker(command) => worker::execute(&load()?, command).await,
+        Command::Books(command) => run::books(&load()?, command).await,
+        Command::Import(args) => import::execute(&load()?, args).await,
+        Command::Simulate(args) => simulate::execute(&args).await,
+        Command::Demo => demo::demo().await,
+        Command::Config => {
+            print!("{}", Config::default_file());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor => doctor::doctor(load()).await,
+    }
+}

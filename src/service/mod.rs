@@ -95,6 +95,7 @@ pub struct Farm {
     me: Weak<Self>,
     generation: Arc<AtomicU64>,
     ready: AtomicBool,
+    draining: AtomicBool,
     request_turns: Arc<Semaphore>,
     books: RwLock<Arc<Document>>,
     legacy: RwLock<Arc<LegacyUsernames>>,
@@ -122,6 +123,7 @@ impl Farm {
             identity: random::identity(),
             generation,
             ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             books: RwLock::new(Arc::new(Document::new())),
             legacy: RwLock::new(Arc::new(LegacyUsernames::default())),
         })
@@ -145,6 +147,16 @@ impl Farm {
     /// Takes the farm out of service (shutdown) or, by a rebuild, into it.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Whether the process is on its way out: load balancers should send nothing more.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Says goodbye; there is no way back.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 
     /// Time for log entries that no transition dates.

@@ -25,6 +25,16 @@ impl Farm {
         Ok(swept)
     }
 
+    /// Sends everything that isn't known to be durable, at shutdown.
+    pub async fn sweep_all(&self) -> ServiceResult<usize> {
+        let dirty = self.state.peek_dirty(DirtyFilter { run: None, since: None, limit: usize::MAX }).await?;
+        let views: Vec<_> = dirty.tasks.iter().collect();
+        for slice in views.chunks(LIMIT) {
+            self.committer.write_all(self.barrier(slice).await?).await?;
+        }
+        Ok(views.len())
+    }
+
     /// Copies the counters and records of running runs to the store, where they have changed.
     pub async fn flush_runs(&self) -> ServiceResult<usize> {
         let mut flushed = 0;

@@ -12,7 +12,7 @@ use super::options::{Account, AuditDepth, OptionsError, SimulateOptions, StopCon
 #[derive(Debug, Clone, Args)]
 pub struct SimulateArgs {
     /// Base address of the server; several are used in turn.
-    #[arg(long = "url", default_value = "http://127.0.0.1:6543", num_args = 1..)]
+    #[arg(long = "url", default_value = "http://127.0.0.1:8080", num_args = 1..)]
     pub urls: Vec<String>,
     /// Number of workers.
     #[arg(long, short = 'n', default_value_t = 100)]
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn an_account_is_enough_and_gives_the_same_defaults_as_the_options_have() {
         let given = parse(&["--username", "ab", "--password", "x", "--seed", "1", "-n", "5"]).unwrap();
-        assert_eq!(given, SimulateOptions::new("http://127.0.0.1:6543", 5, "ab", "x"));
+        assert_eq!(given, SimulateOptions::new("http://127.0.0.1:8080", 5, "ab", "x"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) fn acquire(database: &Path) -> Result<ServeLock, OpenError> {
 }
 
 /// The server that has the database open, if there is one; 0 when its id can't be read.
-pub(super) fn running(database: &Path) -> Result<Option<u32>, OpenError> {
+pub fn running(database: &Path) -> Result<Option<u32>, OpenError> {
     let path = lock_path(database);
     let mut file = match File::open(&path) {
         Ok(file) => file,

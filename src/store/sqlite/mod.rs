@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction};
 
 use self::failure::Work;
-pub use self::lock::LOCK_FILE;
+pub use self::lock::{LOCK_FILE, running};
 pub use self::open::{APPLICATION_ID, OpenError};
 use self::readers::Readers;
 use self::writer::Writer;

@@ -1,0 +1,121 @@
+//! `shoal doctor`: checks configuration and dependencies, and says what to mend.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use super::{CliResult, FOUND_FAULTS, control};
+use crate::config::{Config, ConfigError};
+use crate::service::control::Control;
+use crate::store::sqlite::{Mode, SqliteStore};
+
+/// What a check found.
+enum Finding {
+    Good(String),
+    Bad { what: String, mend: String },
+}
+
+/// Checks everything that can be checked; the exit code says whether something is to be mended.
+pub async fn doctor(config: Result<Config, ConfigError>) -> CliResult {
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            println!("BAD   configuration: {error}\n      mend: correct that setting; `shoal config` prints all of them");
+            return Ok(ExitCode::from(FOUND_FAULTS));
+        }
+    };
+    let mut findings = vec![Finding::Good("configuration: understood".to_owned())];
+    findings.push(data_dir(&config));
+    match control::server_pid(&config) {
+        Ok(Some(pid)) => {
+            findings.push(Finding::Good(format!("server: process {pid} runs on the data directory")));
+            findings.push(server(&config).await);
+        }
+        Ok(None) => {
+            findings.push(Finding::Good("server: none runs on the data directory".to_owned()));
+            findings.push(listen(&config));
+        }
+        Err(error) => findings.push(Finding::Bad {
+            what: format!("server: {error}"),
+            mend: "check who owns the data directory".to_owned(),
+        }),
+    }
+    findings.push(database(&config).await);
+    let mut code = ExitCode::SUCCESS;
+    for finding in findings {
+        match finding {
+            Finding::Good(what) => println!("good  {what}"),
+            Finding::Bad { what, mend } => {
+                println!("BAD   {what}\n      mend: {mend}");
+                code = ExitCode::from(FOUND_FAULTS);
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn data_dir(config: &Config) -> Finding {
+    let dir = config.data_dir.display();
+    if !config.data_dir.exists() {
+        return Finding::Good(format!("data directory: {dir} will be made at the first start"));
+    }
+    match tempfile_in(&config.data_dir) {
+        Ok(()) => Finding::Good(format!("data directory: {dir} can be written")),
+        Err(error) => Finding::Bad {
+            what: format!("data directory: {dir}: {error}"),
+            mend: "give the server's account the right to write there, or set SHOAL_DATA_DIR".to_owned(),
+        },
+    }
+}
+
+fn tempfile_in(dir: &std::path::Path) -> std::io::Result<()> {
+    let probe = dir.join(format!(".probe-{}", crate::sys::random::identity()));
+    std::fs::write(&probe, b"probe")?;
+    std::fs::remove_file(probe)
+}
+
+fn listen(config: &Config) -> Finding {
+    match TcpListener::bind(config.listen) {
+        Ok(_) => Finding::Good(format!("listen: {} is free", config.listen)),
+        Err(error) => Finding::Bad {
+            what: format!("listen: {}: {error}", config.listen),
+            mend: "free that port, or set SHOAL_LISTEN".to_owned(),
+        },
+    }
+}
+
+async fn server(config: &Config) -> Finding {
+    match control::send(config, Control::Status).await {
+        Ok(reply) => Finding::Good(format!("control socket: answers {}", reply.text)),
+        Err(error) => Finding::Bad {
+            what: format!("control socket: {error}"),
+            mend: "see the server's log; restart it if it hangs".to_owned(),
+        },
+    }
+}
+
+async fn database(config: &Config) -> Finding {
+    let path = control::database(config);
+    if !path.exists() {
+        return Finding::Good(format!("database: {} will be made at the first start", path.display()));
+    }
+    let store = match SqliteStore::open(&path, Mode::Tool) {
+        Ok(store) => store,
+        Err(error) => {
+            return Finding::Bad {
+                what: format!("database: {error}"),
+                mend: "restore a backup, or point SHOAL_DATA_DIR elsewhere".to_owned(),
+            };
+        }
+    };
+    match store.check().await {
+        Ok(faults) if faults.is_empty() => Finding::Good(format!("database: {} is sound", path.display())),
+        Ok(faults) => Finding::Bad {
+            what: format!("database: {}", faults.join("; ")),
+            mend: "stop the server and restore a backup".to_owned(),
+        },
+        Err(error) => Finding::Bad {
+            what: format!("database: {error}"),
+            mend: "try again; if it stays so, stop the server and restore a backup".to_owned(),
+        },
+    }
+}
