@@ -1,0 +1,90 @@
+//! Real processes: a server, a fleet, and what befalls them.
+
+mod server;
+
+use std::time::Duration;
+
+use server::{Server, accounts, approved_run, free_port, output, run};
+use shoal::simulate::options::{AuditDepth, StopCondition};
+use shoal::simulate::report::EndedBy;
+use shoal::simulate::{SimulateOptions, run as simulate};
+
+fn kills() -> usize {
+    if std::env::var_os("SHOAL_LONG").is_some() { 10 } else { 3 }
+}
+
+fn fleet(url: &str, workers: usize, run: &str) -> SimulateOptions {
+    let mut options = SimulateOptions::new(url, workers, "volunteer", "secret");
+    options.games.elo = 10.0;
+    options.speed_up = 60.0;
+    options.forwarded_for = true;
+    options.audit = AuditDepth::All;
+    options.stop =
+        StopCondition { run_finished: Some(run.to_owned()), max_seconds: Some(240.0), ..Default::default() };
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_kills_and_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut server = Server::start(dir.path(), port).await;
+    accounts(dir.path());
+    let id = approved_run(dir.path(), "killed");
+    let options = fleet(&server.url(), 60, &id);
+    let playing = shoal::sys::spawn::task("fleet", simulate(options));
+    for _ in 0..kills() {
+        tokio::time::sleep(Duration::from_millis(2000)).await;
+        server.kill();
+        server = Server::start(dir.path(), port).await;
+    }
+    let report = playing.await.unwrap().unwrap();
+    assert!(report.broken().is_empty(), "{:#?}", report.broken_details);
+    assert_eq!(report.ended_by, EndedBy::RunFinished, "{}", report.summary());
+    let shown: serde_json::Value = serde_json::from_str(&run(dir.path(), &["run", "show", &id])).unwrap();
+    assert_eq!(shown["finished"], true);
+    assert_eq!(shown["workers"], 0);
+    assert!(server.terminate(), "SIGTERM ends in exit code 0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_the_same_data_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _server = Server::start(dir.path(), free_port()).await;
+    let second = output(dir.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(!second.status.success());
+    let why = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(why.contains("shoal.db"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_work_with_and_without_a_running_server() {
+    let dir = tempfile::tempdir().unwrap();
+    accounts(dir.path());
+    let id = approved_run(dir.path(), "quiet");
+    let mut server = Server::start(dir.path(), free_port()).await;
+    assert!(run(dir.path(), &["run", "list"]).contains(&id));
+    run(dir.path(), &["run", "modify", &id, "--by", "author", "--priority", "-1"]);
+    run(dir.path(), &["user", "machine-limit", "volunteer", "3"]);
+    run(dir.path(), &["worker", "block", "volunteer-8cores-1a2b3c4d", "--reason", "drill"]);
+    assert!(run(dir.path(), &["worker", "list"]).contains("drill"));
+    run(dir.path(), &["run", "stop", &id, "--by", "author"]);
+    assert!(run(dir.path(), &["doctor"]).contains("control socket: answers"));
+    assert!(server.terminate());
+    let shown: serde_json::Value = serde_json::from_str(&run(dir.path(), &["run", "show", &id])).unwrap();
+    assert_eq!(shown["finished"], true);
+    assert_eq!(shown["args"]["priority"], -1);
+    let own = output(dir.path(), &["run", "approve", &id, "--by", "author"]);
+    assert!(!own.status.success());
+    assert!(run(dir.path(), &["user", "list"]).contains("machine limit 3"));
+}
+
+#[test]
+fn the_demonstration_ends_in_a_decision_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = server::command(dir.path(), &["demo"]).env("TMPDIR", dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("Result:accepted") || said.contains("Result:rejected"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "files were left behind");
+}

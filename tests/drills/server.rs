@@ -1,0 +1,119 @@
+//! A real server process, and the commands beside it.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// The executable under test.
+pub const SHOAL: &str = env!("CARGO_BIN_EXE_shoal");
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A command on a data directory, with nothing of this process's environment that could lead it elsewhere.
+pub fn command(data: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(SHOAL);
+    command.args(args).env("SHOAL_DATA_DIR", data).current_dir(data).stdin(Stdio::null());
+    for name in ["SHOAL_LISTEN", "SHOAL_CONFIG", "SHOAL_TRUSTED_PROXIES", "SHOAL_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a command to its end and expects success.
+pub fn run(data: &Path, args: &[&str]) -> String {
+    let output = output(data, args);
+    assert!(
+        output.status.success(),
+        "shoal {}: {}\n{}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command to its end.
+pub fn output(data: &Path, args: &[&str]) -> Output {
+    command(data, args).env("SHOAL_USER_PASSWORD", "secret").output().unwrap()
+}
+
+/// `shoal serve`; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    pub async fn start(data: &Path, port: u16) -> Self {
+        let child = command(data, &["serve"])
+            .env("SHOAL_LISTEN", format!("127.0.0.1:{port}"))
+            .env("SHOAL_LOG", "warn")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Self { child, port };
+        for _ in 0..600 {
+            assert!(server.child.try_wait().unwrap().is_none(), "the server ended by itself");
+            let ready = reqwest::get(format!("{}/readyz", server.url())).await;
+            if ready.is_ok_and(|answer| answer.status().is_success()) {
+                return server;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the server was not ready in 30 s");
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it as a power failure would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop; returns whether it ended well.
+    pub fn terminate(&mut self) -> bool {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An account that submits, one that approves, and an approved sequential test; returns its id.
+pub fn approved_run(data: &Path, name: &str) -> String {
+    let created = run(
+        data,
+        &[
+            "run", "create", "--username", "author", "--new-tag", name, "--base-tag", "base",
+            "--resolved-new", &"b".repeat(40), "--resolved-base", &"a".repeat(40),
+            "--msg-new", "new", "--msg-base", "base",
+            "--new-signature", "2050812", "--base-signature", "2050811",
+            "--tests-repo", "https://github.com/author/Stockfish", "--info", "a drill",
+            "--elo0", "0", "--elo1", "2",
+        ],
+    );
+    let id = created.lines().next().unwrap().to_owned();
+    run(data, &["run", "approve", &id, "--by", "maintainer"]);
+    id
+}
+
+/// The accounts of a drill.
+pub fn accounts(data: &Path) {
+    run(data, &["user", "add", "author"]);
+    run(data, &["user", "add", "maintainer", "--approver"]);
+    run(data, &["user", "add", "volunteer"]);
+}
