@@ -59,15 +59,18 @@ async fn measure(workers: usize) {
     let mut round = 1;
     while began.elapsed() < until {
         let base = round * 100_000;
-        let counts = join_all((0..workers).map(|worker| {
-            spawn::task("update", updates(farm.clone(), base + worker, until, began))
-        }))
+        let counts = join_all(
+            (0..workers)
+                .map(|worker| spawn::task("update", updates(farm.clone(), base + worker, until, began))),
+        )
         .await;
         total += counts.into_iter().map(|count| count.expect("no panic")).sum::<u64>();
         round += 1;
     }
     let updates = total as f64 / began.elapsed().as_secs_f64();
-    println!("{workers:>5} workers at once: {assignments:>8.0} assignments/s, {updates:>8.0} updates/s, all durable");
+    println!(
+        "{workers:>5} workers at once: {assignments:>8.0} assignments/s, {updates:>8.0} updates/s, all durable"
+    );
 }
 
 fn main() {

@@ -69,7 +69,10 @@ async fn over_socket(config: &Config, command: &Control) -> Result<Reply, CliErr
         .map_err(|error| CliError::failed(format!("the control socket: {error}")))?;
     let answer = client.post("http://shoal/control").json(command).send().await;
     let answer = answer.map_err(|error| {
-        CliError::failed(format!("a server runs on {}, but its control socket does not answer: {error}", config.data_dir.display()))
+        CliError::failed(format!(
+            "a server runs on {}, but its control socket does not answer: {error}",
+            config.data_dir.display()
+        ))
     })?;
     let body: Value = answer
         .json()
@@ -78,5 +81,6 @@ async fn over_socket(config: &Config, command: &Control) -> Result<Reply, CliErr
     if let Some(error) = body.get("error").and_then(Value::as_str) {
         return Err(CliError::failed(error));
     }
-    serde_json::from_value(body).map_err(|error| CliError::failed(format!("the server's answer is not understood: {error}")))
+    serde_json::from_value(body)
+        .map_err(|error| CliError::failed(format!("the server's answer is not understood: {error}")))
 }

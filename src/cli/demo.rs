@@ -58,7 +58,8 @@ impl Drop for Scratch {
 
 /// Runs the demonstration.
 pub async fn demo() -> CliResult {
-    let scratch = Scratch::new().map_err(|error| CliError::failed(format!("a temporary directory: {error}")))?;
+    let scratch =
+        Scratch::new().map_err(|error| CliError::failed(format!("a temporary directory: {error}")))?;
     let outcome = show(scratch.path()).await;
     drop(scratch);
     outcome
@@ -72,7 +73,9 @@ async fn show(dir: &Path) -> CliResult {
     let settings = FarmSettings { port: Some(address.port()), ..FarmSettings::default() };
     let farm = super::control::open(&config, settings).await?;
     let running = Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: None })?;
-    println!("A farm at http://{address}, a patch worth {ELO} Elo, {WORKERS} simulated workers, {SPEED_UP:.0} times real time.\n");
+    println!(
+        "A farm at http://{address}, a patch worth {ELO} Elo, {WORKERS} simulated workers, {SPEED_UP:.0} times real time.\n"
+    );
 
     let password = random::identity();
     let run = prepare(&farm, &password).await?;
@@ -162,8 +165,13 @@ async fn closing(farm: &Farm, run: &str, report: &Report) -> Result<Vec<String>,
     lines.push(String::new());
     lines.push("A real farm:".to_owned());
     lines.push("    shoal serve                          # data in ./shoal-data, port 8080".to_owned());
-    lines.push("    shoal user add NAME                  # from another terminal, then again for an approver".to_owned());
-    lines.push("    shoal run create --from-git PATH --username NAME --new-tag BRANCH --elo0 0 --elo1 2".to_owned());
+    lines.push(
+        "    shoal user add NAME                  # from another terminal, then again for an approver"
+            .to_owned(),
+    );
+    lines.push(
+        "    shoal run create --from-git PATH --username NAME --new-tag BRANCH --elo0 0 --elo1 2".to_owned(),
+    );
     lines.push("    shoal run approve RUN --by APPROVER".to_owned());
     lines.push("    python3 worker.py NAME PASSWORD --protocol http --host HOST --port 8080".to_owned());
     Ok(lines)

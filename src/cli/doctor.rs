@@ -19,7 +19,9 @@ pub async fn doctor(config: Result<Config, ConfigError>) -> CliResult {
     let config = match config {
         Ok(config) => config,
         Err(error) => {
-            println!("BAD   configuration: {error}\n      mend: correct that setting; `shoal config` prints all of them");
+            println!(
+                "BAD   configuration: {error}\n      mend: correct that setting; `shoal config` prints all of them"
+            );
             return Ok(ExitCode::from(FOUND_FAULTS));
         }
     };

@@ -11,11 +11,13 @@ use super::CliError;
 
 /// The last line of a commit message that has a bench tells it.
 #[allow(clippy::expect_used, reason = "a constant pattern")]
-static BENCH: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?:^|\s)[Bb]ench[ :]+([1-9][0-9]{5,7})(?:[^0-9]|$)").expect("a valid pattern"));
+static BENCH: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:^|\s)[Bb]ench[ :]+([1-9][0-9]{5,7})(?:[^0-9]|$)").expect("a valid pattern")
+});
 
 #[allow(clippy::expect_used, reason = "a constant pattern")]
-static NET: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"nn-[a-f0-9]{12}\.nnue").expect("a valid pattern"));
+static NET: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"nn-[a-f0-9]{12}\.nnue").expect("a valid pattern"));
 
 /// Fills in commits, messages, signatures, nets and description for `new_tag` and `base_tag`; what is there stays.
 pub fn fill(clone: &Path, form: &mut Map<String, Value>) -> Result<(), CliError> {
@@ -53,7 +55,12 @@ fn git(clone: &Path, args: &[&str]) -> Result<String, CliError> {
     let output = output.map_err(|error| CliError::failed(format!("git does not start: {error}")))?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
-        return Err(CliError::failed(format!("git {} in {}: {}", args.join(" "), clone.display(), why.trim())));
+        return Err(CliError::failed(format!(
+            "git {} in {}: {}",
+            args.join(" "),
+            clone.display(),
+            why.trim()
+        )));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

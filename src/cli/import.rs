@@ -34,7 +34,8 @@ pub async fn execute(config: &Config, args: ImportArgs) -> CliResult {
         .map_err(|error| CliError::failed(format!("{}: {error}", config.data_dir.display())))?;
     let store = SqliteStore::open(control::database(config), Mode::Serve).map_err(CliError::failed)?;
     let store: SharedStore = std::sync::Arc::new(store);
-    let report = import_files(&store, &args.files, |line| eprintln!("{line}")).await.map_err(CliError::failed)?;
+    let report =
+        import_files(&store, &args.files, |line| eprintln!("{line}")).await.map_err(CliError::failed)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(CliError::failed)?);
     } else {

@@ -184,9 +184,14 @@ pub async fn execute(config: &Config, command: RunCommand) -> CliResult {
         RunCommand::Stop(Target { run, actor }) => Control::RunStop { run, actor },
         RunCommand::Purge(Target { run, actor }) => Control::RunPurge { run, actor },
         RunCommand::Delete(Target { run, actor }) => Control::RunDelete { run, actor },
-        RunCommand::Modify { target: Target { run, actor }, num_games, priority, throughput, auto_purge, info } => {
-            Control::RunModify { run, actor, num_games, priority, throughput, auto_purge, info }
-        }
+        RunCommand::Modify {
+            target: Target { run, actor },
+            num_games,
+            priority,
+            throughput,
+            auto_purge,
+            info,
+        } => Control::RunModify { run, actor, num_games, priority, throughput, auto_purge, info },
     };
     control::execute(config, command).await
 }
@@ -198,8 +203,8 @@ pub async fn books(config: &Config, command: BooksCommand) -> CliResult {
 }
 
 fn read_json(path: &Path) -> Result<Value, CliError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
     serde_json::from_str(&text).map_err(|error| CliError::failed(format!("{}: {error}", path.display())))
 }
 

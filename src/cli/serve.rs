@@ -94,7 +94,8 @@ pub async fn serve(config: Config) -> CliResult {
     let farm = control::open(&config, farm_settings(&config, address.port())).await?;
     let grace = config.shutdown_grace;
     system_event(&farm, &format!("start fishtest@{}", address.port())).await;
-    let running = Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;
+    let running =
+        Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;
     tracing::info!(%address, data = %config.data_dir.display(), "listening on {address}");
     terminated().await;
     tracing::info!("shutting down");

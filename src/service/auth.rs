@@ -42,6 +42,8 @@ struct CachedUser {
 
 #[derive(Default)]
 struct Caches {
+    /// Raised by every invalidation, so that what was read before one isn't cached after it.
+    epoch: u64,
     users: HashMap<String, CachedUser>,
     verified: HashMap<String, (PasswordDigest, Duration)>,
     failed: HashMap<PasswordDigest, Duration>,
@@ -77,8 +79,10 @@ impl Accounts {
     /// # Errors
     /// [`ServiceError::Refused`] with the protocol's text; the state of an account shows only with the right password.
     pub async fn authenticate(&self, username: &str, password: &str) -> ServiceResult<Arc<User>> {
-        let (user, secret) = self.load(username).await?.ok_or_else(wrong)?;
-        self.verify(&user, secret, password).await?;
+        // What is read from here on is cached only if nothing was invalidated meanwhile.
+        let epoch = self.caches.lock().epoch;
+        let (user, secret) = self.load(username, epoch).await?.ok_or_else(wrong)?;
+        self.verify(&user, secret, password, epoch).await?;
         if user.blocked {
             return Err(ServiceError::Refused("Your account is blocked.".to_owned()));
         }
@@ -90,10 +94,11 @@ impl Accounts {
 
     /// Forgets everything: an account changed.
     pub fn invalidate(&self) {
-        *self.caches.lock() = Caches::default();
+        let mut caches = self.caches.lock();
+        *caches = Caches { epoch: caches.epoch + 1, ..Caches::default() };
     }
 
-    async fn load(&self, username: &str) -> ServiceResult<Option<(Arc<User>, Option<Arc<str>>)>> {
+    async fn load(&self, username: &str, epoch: u64) -> ServiceResult<Option<(Arc<User>, Option<Arc<str>>)>> {
         let now = self.clock.monotonic();
         if let Some(cached) = self.caches.lock().users.get(username)
             && now.saturating_sub(cached.loaded) < TRUST
@@ -106,15 +111,17 @@ impl Accounts {
         let user = Arc::new(user);
         let secret: Option<Arc<str>> = self.store.secret(username).await?.map(Arc::from);
         let mut caches = self.caches.lock();
-        if caches.users.len() >= CACHE_LIMIT {
-            caches.users.clear();
+        if caches.epoch == epoch {
+            if caches.users.len() >= CACHE_LIMIT {
+                caches.users.clear();
+            }
+            let cached = CachedUser { user: user.clone(), secret: secret.clone(), loaded: now };
+            caches.users.insert(username.to_owned(), cached);
         }
-        let cached = CachedUser { user: user.clone(), secret: secret.clone(), loaded: now };
-        caches.users.insert(username.to_owned(), cached);
         Ok(Some((user, secret)))
     }
 
-    async fn verify(&self, user: &Arc<User>, secret: Option<Arc<str>>, password: &str) -> ServiceResult<()> {
+    async fn verify(&self, user: &Arc<User>, secret: Option<Arc<str>>, password: &str, epoch: u64) -> ServiceResult<()> {
         let digest = self.digest(&user.username, password)?;
         if let Some(known) = self.remembered(&user.username, &digest) {
             return if known { Ok(()) } else { Err(wrong()) };
@@ -141,7 +148,7 @@ impl Accounts {
             }
             (None, None) => false,
         };
-        self.remember(&user.username, digest, right);
+        self.remember(&user.username, digest, right, epoch);
         if right { Ok(()) } else { Err(wrong()) }
     }
 
@@ -168,9 +175,12 @@ impl Accounts {
         (now.saturating_sub(*failed) < DISTRUST).then_some(false)
     }
 
-    fn remember(&self, username: &str, digest: PasswordDigest, right: bool) {
+    fn remember(&self, username: &str, digest: PasswordDigest, right: bool, epoch: u64) {
         let now = self.clock.monotonic();
         let mut caches = self.caches.lock();
+        if caches.epoch != epoch {
+            return;
+        }
         if right {
             caches.verified.insert(username.to_owned(), (digest, now));
             return;
