@@ -1,4 +1,5 @@
 //! The tests of the whole product: one binary, one module per promise.
 
+mod documents;
 mod durability;
 mod vectors;
