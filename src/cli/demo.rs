@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::serve::{FarmParts, Running};
 use super::{CliError, CliResult, FOUND_FAULTS};
-use crate::config::Config;
+use crate::config::{Config, ConfigFlags};
 use crate::domain::action_query::ActionQuery;
 use crate::service::control::Control;
 use crate::service::{Farm, FarmSettings};
@@ -66,7 +66,7 @@ pub async fn demo() -> CliResult {
 }
 
 async fn show(dir: &Path) -> CliResult {
-    let mut config = Config::default();
+    let mut config = Config::load(&ConfigFlags::default(), |_| None)?;
     config.data_dir = dir.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").map_err(CliError::failed)?;
     let address = listener.local_addr().map_err(CliError::failed)?;

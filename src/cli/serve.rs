@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::{CliError, CliResult, control};
 use crate::config::Config;
 use crate::domain::action::{Action, Event};
-use crate::http::{self, HttpSettings};
+use crate::http::{self, HttpSettings, Site};
 use crate::scheduler;
 use crate::service::{Farm, FarmSettings};
 use crate::sys::spawn;
@@ -32,6 +32,7 @@ pub struct FarmParts {
 /// A running server.
 pub struct Running {
     farm: Arc<Farm>,
+    site: Arc<Site>,
     http: ServerHandle,
     http_done: JoinHandle<std::io::Result<()>>,
     control: ServerHandle,
@@ -44,11 +45,11 @@ impl Running {
     /// Starts answering and scheduling.
     pub fn start(config: &Config, parts: FarmParts) -> Result<Self, CliError> {
         let FarmParts { farm, listener, metrics } = parts;
-        let settings = Arc::new(HttpSettings::from_config(config, metrics));
-        let server = http::serve(farm.clone(), settings, listener, config.http_workers)
+        let site = Site::new(farm.clone(), http_settings(config), metrics);
+        let server = http::serve(site.clone(), listener, config.http_workers)
             .map_err(|error| CliError::failed(format!("the server does not start: {error}")))?;
         let socket = control::socket(config);
-        let control_server = http::control::serve(farm.clone(), &socket)
+        let control_server = http::control::serve_control(farm.clone(), &socket)
             .map_err(|error| CliError::failed(format!("{}: {error}", socket.display())))?;
         let (stop, stopped) = watch::channel(false);
         Ok(Self {
@@ -58,6 +59,7 @@ impl Running {
             control_done: spawn::task("control", control_server),
             scheduler: scheduler::start(farm.clone(), stopped),
             farm,
+            site,
             stop,
         })
     }
@@ -66,6 +68,7 @@ impl Running {
     /// schedule's counters are written, leadership is handed over.
     pub async fn stop(self, grace: Duration) {
         self.farm.set_draining();
+        self.site.begin_shutdown();
         tokio::time::sleep(grace).await;
         self.http.stop(true).await;
         let _ = self.http_done.await;
@@ -87,7 +90,9 @@ impl Running {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn serve(config: Config) -> CliResult {
-    let metrics = telemetry::init(&config).map_err(CliError::failed)?;
+    telemetry::init_logs(&config.log, config.log_format).map_err(CliError::failed)?;
+    let metrics = telemetry::install_metrics().map_err(CliError::failed)?;
+    spawn::task("metrics upkeep", upkeep(metrics.clone()));
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| CliError::failed(format!("listen: {}: {error}", config.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
@@ -105,9 +110,33 @@ pub async fn serve(config: Config) -> CliResult {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Keeps the samples of histograms that nobody asks for from piling up.
+async fn upkeep(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    let defaults = HttpSettings::default();
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let count = |count: std::num::NonZeroU32| count.get() as usize;
+    HttpSettings {
+        trusted_proxies: config.trusted_proxies.clone(),
+        worker_body_limit: size(config.worker_body_limit),
+        pgn_body_limit: size(config.pgn_body_limit),
+        worker_slots: count(config.worker_in_flight),
+        read_slots: count(config.read_in_flight),
+        read_rate: f64::from(config.read_rate_limit),
+        read_burst: f64::from(config.read_rate_burst.get()),
+        ..defaults
+    }
+}
+
 fn farm_settings(config: &Config, port: u16) -> FarmSettings {
     FarmSettings {
-        request_slots: config.request_slots,
+        request_slots: config.request_slots.get(),
         max_unpacked_pgn: config.max_unpacked_pgn,
         nn_url: config.nn_url.clone(),
         port: Some(port),

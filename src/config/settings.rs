@@ -1,0 +1,142 @@
+//! The table of all settings. A new setting is one entry here; everything else follows.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::parse;
+use super::sources::Sources;
+use super::values::{LogFormat, Reserved, TrustedProxies};
+
+/// One setting, as texts: what flags, files and references are made of.
+#[derive(Debug)]
+pub struct Setting {
+    /// Key in the configuration file, and name in messages.
+    pub key: &'static str,
+    /// Command-line flag.
+    pub flag: &'static str,
+    /// Environment variable.
+    pub env: &'static str,
+    /// An older variable that is read when `env` is not set.
+    pub older_env: Option<&'static str>,
+    /// What a value looks like.
+    pub value_name: &'static str,
+    /// The default, as one would write it.
+    pub default: &'static str,
+    /// Sentences of help, one line each, as written in the table (each with a leading blank).
+    pub help_lines: &'static [&'static str],
+}
+
+impl Setting {
+    /// The help text in one line.
+    pub fn help(&self) -> String {
+        self.help_lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+macro_rules! older_name {
+    () => {
+        None
+    };
+    ($name:literal) => {
+        Some($name)
+    };
+}
+
+/// Each entry: help, key and type; default; flag; variable (and an older one); shape of a value; parser.
+macro_rules! settings {
+    ($(
+        $(#[doc = $help:literal])+
+        $key:ident: $type:ty = $default:literal, $flag:literal, $env:literal $(or $older:literal)?,
+            $value_name:literal, $parse:path;
+    )+) => {
+        /// All settings, valid.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Config {
+            $( $(#[doc = $help])+ pub $key: $type, )+
+        }
+
+        /// All settings, in the order of the reference.
+        pub static SETTINGS: &[Setting] = &[ $( Setting {
+            key: stringify!($key),
+            flag: $flag,
+            env: $env,
+            older_env: older_name!($($older)?),
+            value_name: $value_name,
+            default: $default,
+            help_lines: &[$($help),+],
+        }, )+ ];
+
+        impl Config {
+            pub(super) fn from_sources(sources: &Sources<'_>) -> Result<Self, ConfigError> {
+                Ok(Self { $( $key: sources.value(stringify!($key), $parse)?, )+ })
+            }
+        }
+    };
+}
+
+settings! {
+    /// Address and port to listen on. Port 0 lets the system pick a free port, which is logged.
+    listen: SocketAddr = "0.0.0.0:8080", "--listen", "SHOAL_LISTEN", "ADDRESS:PORT", parse::socket_address;
+
+    /// Directory of the durable data; created if absent. One process at a time may use it.
+    data_dir: PathBuf = "shoal-data", "--data-dir", "SHOAL_DATA_DIR", "DIRECTORY", parse::path;
+
+    /// Peers whose X-Forwarded-For and X-Forwarded-Proto headers are believed: addresses and networks, separated by
+    /// commas; `none` trusts nobody. The address found so is the one that machine limits count.
+    trusted_proxies: TrustedProxies = "127.0.0.1", "--trusted-proxies", "SHOAL_TRUSTED_PROXIES", "NETWORKS",
+        parse::trusted_proxies;
+
+    /// How many requests for a task are judged at once. One more gets the answer "too busy", and the worker
+    /// asks again.
+    request_slots: NonZeroU32 = "5", "--request-slots", "SHOAL_REQUEST_SLOTS", "COUNT", parse::positive;
+
+    /// Threads that serve requests; `auto` is one per core.
+    http_workers: usize = "auto", "--http-workers", "SHOAL_HTTP_WORKERS", "COUNT|auto", parse::threads;
+
+    /// Requests of workers in progress at once, waiting ones included. One more gets a 503, which workers
+    /// repeat.
+    worker_in_flight: NonZeroU32 = "512", "--worker-in-flight", "SHOAL_WORKER_IN_FLIGHT", "COUNT",
+        parse::positive;
+
+    /// Requests of readers in progress at once, waiting ones included. Kept apart from the workers', so that
+    /// readers can't crowd them out.
+    read_in_flight: NonZeroU32 = "64", "--read-in-flight", "SHOAL_READ_IN_FLIGHT", "COUNT", parse::positive;
+
+    /// Requests per second that one address may make to pages that need no login; 0 is no limit.
+    read_rate_limit: u32 = "20", "--read-rate-limit", "SHOAL_READ_RATE_LIMIT", "COUNT", parse::count;
+
+    /// Requests that one address may save up while it makes none, and then make at once.
+    read_rate_burst: NonZeroU32 = "200", "--read-rate-burst", "SHOAL_READ_RATE_BURST", "COUNT", parse::positive;
+
+    /// Largest body of a worker's request, but for uploads of games.
+    worker_body_limit: u64 = "4MiB", "--worker-body-limit", "SHOAL_WORKER_BODY_LIMIT", "SIZE", parse::bytes;
+
+    /// Largest body of an upload of games.
+    pgn_body_limit: u64 = "200MiB", "--pgn-body-limit", "SHOAL_PGN_BODY_LIMIT", "SIZE", parse::bytes;
+
+    /// Largest size of an upload's games when unpacked; the bound against archives that explode.
+    max_unpacked_pgn: u64 = "4GiB", "--max-unpacked-pgn", "SHOAL_MAX_UNPACKED_PGN", "SIZE", parse::bytes;
+
+    /// Where networks are downloaded from: workers are sent to `URL/nn/NAME`. `none` is this server itself, as
+    /// the worker addressed it; the empty text makes the address relative.
+    nn_url: Option<String> = "none", "--nn-url", "SHOAL_NN_URL" or "FISHTEST_NN_URL", "URL|none", parse::nn_url;
+
+    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,shoal::service=debug`.
+    log: String = "info", "--log", "SHOAL_LOG", "FILTER", parse::log_filter;
+
+    /// How log lines look: `human` or `json`.
+    log_format: LogFormat = "human", "--log-format", "SHOAL_LOG_FORMAT", "human|json", parse::log_format;
+
+    /// How long a server that was told to stop lets requests in progress finish: seconds, or with a unit (ms, s,
+    /// m, h).
+    shutdown_grace: Duration = "10s", "--shutdown-grace", "SHOAL_SHUTDOWN_GRACE", "TIME", parse::duration;
+
+    /// Redis for several servers sharing a schedule. Not in this release: anything but `none` is refused.
+    redis_url: Reserved = "none", "--redis-url", "SHOAL_REDIS_URL", "URL|none", parse::no_redis_yet;
+
+    /// MongoDB for durable data. Not in this release: anything but `none` is refused.
+    mongodb_url: Reserved = "none", "--mongodb-url", "SHOAL_MONGODB_URL", "URL|none", parse::no_mongodb_yet;
+}
