@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bson::Document;
 use serde_json::json;
@@ -66,7 +65,7 @@ pub async fn demo() -> CliResult {
 }
 
 async fn show(dir: &Path) -> CliResult {
-    let mut config = Config::load(&ConfigFlags::default(), |_| None)?;
+    let mut config = Config::load_in(&ConfigFlags::default(), |_| None, dir)?;
     config.data_dir = dir.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").map_err(CliError::failed)?;
     let address = listener.local_addr().map_err(CliError::failed)?;
@@ -97,7 +96,7 @@ async fn show(dir: &Path) -> CliResult {
     let report = run_observed(options, interrupt, &mut view).await.map_err(CliError::failed)?;
     let lines = closing(&farm, &run, &report).await?;
     view.finish(&lines).map_err(CliError::failed)?;
-    running.stop(Duration::ZERO).await;
+    running.stop().await;
     std::io::stdout().flush().map_err(CliError::failed)?;
     if report.broken().is_empty() { Ok(ExitCode::SUCCESS) } else { Ok(ExitCode::from(FOUND_FAULTS)) }
 }

@@ -19,6 +19,9 @@ use crate::service::{Farm, FarmSettings};
 use crate::sys::spawn;
 use crate::telemetry;
 
+/// Between the first refusal and the end of listening (`spec/worker-api.md` section 1.7).
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// What a server is put together from.
 pub struct FarmParts {
     /// The farm, with its schedule loaded.
@@ -64,12 +67,12 @@ impl Running {
         })
     }
 
-    /// Shuts down: readiness goes false, a grace for load balancers, no new requests, those in flight finish, the
+    /// Shuts down: readiness goes false and whoever asks is told to ask again, requests in flight finish, the
     /// schedule's counters are written, leadership is handed over.
-    pub async fn stop(self, grace: Duration) {
+    pub async fn stop(self) {
         self.farm.set_draining();
         self.site.begin_shutdown();
-        tokio::time::sleep(grace).await;
+        tokio::time::sleep(FAREWELL).await;
         self.http.stop(true).await;
         let _ = self.http_done.await;
         self.control.stop(true).await;
@@ -97,14 +100,13 @@ pub async fn serve(config: Config) -> CliResult {
         .map_err(|error| CliError::failed(format!("listen: {}: {error}", config.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
     let farm = control::open(&config, farm_settings(&config, address.port())).await?;
-    let grace = config.shutdown_grace;
     system_event(&farm, &format!("start fishtest@{}", address.port())).await;
     let running =
         Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;
     tracing::info!(%address, data = %config.data_dir.display(), "listening on {address}");
     terminated().await;
     tracing::info!("shutting down");
-    running.stop(grace).await;
+    running.stop().await;
     system_event(&farm, &format!("stop fishtest@{}", address.port())).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -129,6 +131,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         worker_slots: count(config.worker_in_flight),
         read_slots: count(config.read_in_flight),
         read_rate: f64::from(config.read_rate_limit),
+        shutdown_timeout: config.shutdown_grace,
         read_burst: f64::from(config.read_rate_burst.get()),
         ..defaults
     }
