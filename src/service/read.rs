@@ -6,20 +6,28 @@ use bson::{Bson, Document};
 use super::Farm;
 use super::documents::run_fields;
 use super::error::{ServiceError, ServiceResult};
+use crate::domain::action_query::ActionQuery;
 use crate::domain::document::{date_or_unknown, date_string};
 use crate::domain::fold::Record;
 use crate::domain::ids::{Millis, RunId, TaskId, TaskKey};
 use crate::domain::run::Phase;
+use crate::domain::stats::counts::Counts;
+use crate::domain::stats::elo::EloModel;
+use crate::domain::stats::sprt_elo::{SprtEstimate, SprtQuestion};
 use crate::domain::task::TaskRecord;
 use crate::state::{RunView, TaskLookup};
-use crate::store::codec::{bad_task, public_task, set_path};
-use crate::store::{FinishedQuery, StoredRun};
+use crate::store::codec::{as_number, bad_task, public_task, read_stats, set_path};
+use crate::store::{FinishedQuery, PgnEntry, StoredRun};
+use crate::sys::spawn;
 
 /// Rows of a page of finished runs.
 pub const PAGE_SIZE: u64 = 50;
 
 /// Deepest page that is looked up; beyond it the answer is empty.
 pub const LAST_PAGE: u64 = 20_000;
+
+/// Most entries of the log that one query returns.
+const MOST_ACTIONS: usize = 200;
 
 /// Which element of a run's task lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +64,39 @@ impl Farm {
         Ok(runs)
     }
 
+    /// A sequential test's document with its model named, and the estimate of its strength from the results in the
+    /// document; None for a run of another kind.
+    pub async fn with_estimate(&self, mut run: Document) -> ServiceResult<Option<(Document, SprtEstimate)>> {
+        let results = run.get_document("results").map(read_stats).unwrap_or_default();
+        let paired = run.get_document("results").is_ok_and(|results| results.contains_key("pentanomial"));
+        let Ok(sprt) = run.get_document_mut("args").and_then(|args| args.get_document_mut("sprt")) else {
+            return Ok(None);
+        };
+        if !sprt.contains_key("elo_model") {
+            sprt.insert("elo_model", "BayesElo");
+        }
+        let damaged = |what: &str| ServiceError::Bug(format!("args.sprt.{what} can't be understood"));
+        let number = |key: &str| as_number(sprt.get(key)).ok_or_else(|| damaged(key));
+        let question = SprtQuestion {
+            alpha: number("alpha")?,
+            beta: number("beta")?,
+            p: 0.05,
+            elo0: number("elo0")?,
+            elo1: number("elo1")?,
+            elo_model: sprt
+                .get_str("elo_model")
+                .ok()
+                .and_then(EloModel::parse)
+                .ok_or_else(|| damaged("elo_model"))?,
+        };
+        let counts = if paired { Counts::from(&results) } else { Counts::from_games_only(&results) };
+        // Looking for roots takes a while: away from the event loop.
+        let estimate = spawn::blocking(move || SprtEstimate::new(&question, &counts)).await;
+        let estimate = estimate.map_err(|error| ServiceError::Bug(error.to_string()))?;
+        let estimate = estimate.map_err(|error| ServiceError::Bug(error.to_string()))?;
+        Ok(Some((run, estimate)))
+    }
+
     /// A page of finished runs.
     pub async fn finished_page(&self, query: &FinishedQuery) -> ServiceResult<Vec<(RunId, Document)>> {
         let runs = self.store.finished_runs(query).await?;
@@ -83,6 +124,32 @@ impl Farm {
             return Ok(Some((*task.record).clone()));
         }
         Ok(self.store.task(key).await?)
+    }
+
+    /// Entries of the log, newest first.
+    pub async fn find_actions(&self, query: &ActionQuery) -> ServiceResult<Vec<Document>> {
+        Ok(self.store.find_actions(query, MOST_ACTIONS).await?)
+    }
+
+    /// The games of a task: the newest upload, one gzip member.
+    pub async fn task_games(&self, key: TaskKey) -> ServiceResult<Option<Vec<u8>>> {
+        Ok(self.store.pgn(key).await?)
+    }
+
+    /// All uploads of a run in order of task number, without their bytes.
+    pub async fn run_games(&self, run: RunId) -> ServiceResult<Vec<PgnEntry>> {
+        Ok(self.store.run_pgns(run).await?)
+    }
+
+    /// The bytes of one upload; None if it was removed meanwhile.
+    pub async fn upload(&self, entry: &PgnEntry) -> ServiceResult<Option<Vec<u8>>> {
+        Ok(self.store.pgn_by_id(entry.id).await?)
+    }
+
+    /// Asks the schedule and the store whether they answer, in this order.
+    pub async fn probe(&self) -> (ServiceResult<()>, ServiceResult<()>) {
+        let (schedule, store) = tokio::join!(self.state.now(), self.store.ping());
+        (schedule.map(|_| ()).map_err(ServiceError::from), store.map_err(ServiceError::from))
     }
 
     /// Where a network can be downloaded; counts the download if asked to. The count never stands in the way.

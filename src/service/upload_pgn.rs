@@ -1,7 +1,5 @@
 //! `upload_pgn`: a task's games.
 
-use std::sync::Arc;
-
 use super::Farm;
 use super::error::{ServiceError, ServiceResult};
 use super::lookup::Named;
@@ -21,7 +19,6 @@ impl Farm {
             .map_err(|error| ServiceError::Bug(format!("checking an upload: {error}")))?
             .map_err(|error| ServiceError::Invalid(error.to_string()))?;
         let key = Named::of(&request).required()?;
-        let gzip: Arc<[u8]> = gzip.into();
         self.store.insert_pgn(key, random::object_id(), &gzip).await?;
         Ok(())
     }

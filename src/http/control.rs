@@ -1,0 +1,102 @@
+//! The control socket: what the command line asks of a running server. A file that only its owner can open, never a
+//! port.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpResponse, HttpServer, web};
+
+use super::error::{JSON, json};
+use super::object::Object;
+use crate::service::control::Control;
+use crate::service::{Farm, ServiceError};
+
+/// Path of the only resource.
+pub const CONTROL_PATH: &str = "/control";
+
+/// Largest command, bytes: a form with its texts, or a book table.
+const LIMIT: usize = 8 << 20;
+
+/// Serves commands on a Unix socket at `path`: `POST /control` with a [`Control`] as JSON; the answer is a
+/// [`Reply`](crate::service::control::Reply), or `{"error": …}`. A socket that a killed server left is replaced.
+///
+/// # Errors
+/// Another server answers there, or the file system refuses.
+pub fn serve_control(farm: Arc<Farm>, path: &Path) -> io::Result<Server> {
+    let listener = listen(path)?;
+    let server = HttpServer::new(move || {
+        let farm = farm.clone();
+        App::new()
+            .app_data(web::PayloadConfig::new(LIMIT))
+            .route(CONTROL_PATH, web::post().to(move |body: web::Bytes| command(farm.clone(), body)))
+    })
+    .workers(1)
+    .disable_signals()
+    .shutdown_timeout(5)
+    .listen_uds(listener)?
+    .run();
+    Ok(server)
+}
+
+async fn command(farm: Arc<Farm>, body: web::Bytes) -> HttpResponse {
+    let command: Control = match serde_json::from_slice(&body) {
+        Ok(command) => command,
+        // The text may name a field but never holds the body, which may hold a password.
+        Err(error) => return refusal(&ServiceError::Invalid(format!("not a command: {}", shape(&error)))),
+    };
+    match farm.control(command).await {
+        Ok(reply) => match serde_json::to_vec(&reply) {
+            Ok(body) => json(&mut HttpResponse::Ok(), body),
+            Err(error) => refusal(&ServiceError::Bug(error.to_string())),
+        },
+        Err(error) => refusal(&error),
+    }
+}
+
+fn shape(error: &serde_json::Error) -> String {
+    format!("{:?} error in line {}, column {}", error.classify(), error.line(), error.column())
+}
+
+fn refusal(error: &ServiceError) -> HttpResponse {
+    let mut response = match error {
+        ServiceError::Invalid(_) => HttpResponse::BadRequest(),
+        ServiceError::Refused(_) => HttpResponse::Unauthorized(),
+        ServiceError::NotFound(_) => HttpResponse::NotFound(),
+        ServiceError::Busy(_) | ServiceError::Unavailable(_) => HttpResponse::ServiceUnavailable(),
+        ServiceError::Bug(_) => HttpResponse::InternalServerError(),
+    };
+    response.content_type(JSON).body(Object::new().value("error", &error.to_string()).finish())
+}
+
+/// A listening socket that nobody else could open at any moment: it is made in a directory of our own, closed to
+/// others, and moved to its place when its mode is right.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    if fs::symlink_metadata(path).is_ok() && UnixStream::connect(path).is_ok() {
+        let text = format!("a server is running on {}", path.display());
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+    }
+    let nursery = nursery(path);
+    let born = nursery.join("s");
+    drop(fs::remove_file(&born));
+    drop(fs::remove_dir(&nursery));
+    fs::DirBuilder::new().mode(0o700).create(&nursery)?;
+    let listener = UnixListener::bind(&born).and_then(|listener| {
+        fs::set_permissions(&born, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&born, path)?;
+        Ok(listener)
+    });
+    drop(fs::remove_file(&born));
+    drop(fs::remove_dir(&nursery));
+    listener
+}
+
+fn nursery(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".d");
+    PathBuf::from(name)
+}

@@ -1,0 +1,116 @@
+//! From a request to its handler: shutdown, routing, methods, overload (`spec/worker-api.md` sections 1.2 and 1.8,
+//! `spec/read-api.md` section 1).
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures::FutureExt;
+
+use super::object::Began;
+use super::route::{Route, decoded};
+use super::{Site, client_addr, error, health, metrics, read_api, worker_api};
+
+/// How long a public read waits for its turn.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Answers a request, whatever it is.
+pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
+    let began = Began::now();
+    let path = decoded(request.path());
+    let route = Route::find(&path);
+    let response = match route {
+        Some(Route::Livez) => health::livez(),
+        Some(Route::Metrics) => metrics::metrics(site),
+        _ if site.is_closing() => error::closing(),
+        None => unknown(site, request, &path),
+        Some(route) if !fits(route, request.method()) => wrong_method(route, request.method()),
+        Some(Route::Readyz) => health::readyz(site).await,
+        Some(Route::Worker(endpoint)) => worker_api::handle(site, endpoint, request, payload).await,
+        Some(Route::Read(read)) => {
+            let request = read_api::Request { site, http: request, path: &path, began };
+            reading(request, read, payload).await
+        }
+    };
+    if let Some(route) = route {
+        metrics::count(route.label(), response.status(), began.elapsed());
+    }
+    response
+}
+
+/// Public reads: limited per address, bounded in number, and a panic in one is its own affair.
+async fn reading(
+    request: read_api::Request<'_>,
+    read: super::route::Read<'_>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let site = request.site;
+    if site.limiter.is_on() {
+        let address = client_addr::remote_addr(request.http, &site.settings.trusted_proxies);
+        if !site.limiter.admits(&address, site.farm.clock.monotonic()) {
+            return error::too_many(request.path, request.began);
+        }
+    }
+    if !site.farm.is_ready() {
+        return error::read_unavailable(request.path, "the schedule is being loaded", request.began);
+    }
+    let Some(_slot) = site.reads.enter(READ_PATIENCE).await else {
+        return error::read_unavailable(request.path, "too many requests at once", request.began);
+    };
+    let answer = AssertUnwindSafe(read_api::handle(&request, read, payload)).catch_unwind();
+    match tokio::time::timeout(site.settings.request_deadline, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            tracing::error!(path = request.path, "a read panicked");
+            error::read_failed()
+        }
+        Err(_) => error::read_unavailable(request.path, "that took too long", request.began),
+    }
+}
+
+fn fits(route: Route<'_>, method: &Method) -> bool {
+    let wanted = route.method();
+    *method == wanted || (*method == Method::HEAD && wanted == Method::GET)
+}
+
+fn wrong_method(route: Route<'_>, method: &Method) -> HttpResponse {
+    if *method == Method::OPTIONS && route.is_shared() {
+        // Declared readable by other sites, so the browser's question before a JSON body must have an answer.
+        let mut response = HttpResponse::NoContent();
+        read_api::share(&mut response);
+        return response.finish();
+    }
+    HttpResponse::MethodNotAllowed()
+        .insert_header((header::ALLOW, route.method().as_str()))
+        .content_type(error::JSON)
+        .body(r#"{"detail":"Method Not Allowed"}"#)
+}
+
+fn unknown(site: &Site, request: &HttpRequest, path: &str) -> HttpResponse {
+    let bare = path.trim_end_matches('/');
+    if bare.len() < path.len() && Route::find(bare).is_some() {
+        return without_slash(site, request);
+    }
+    if path.starts_with("/api") {
+        return HttpResponse::NotFound().content_type(error::JSON).body(r#"{"detail":"Not Found"}"#);
+    }
+    HttpResponse::build(StatusCode::NOT_FOUND).content_type("text/html; charset=utf-8").body(NOT_FOUND_PAGE)
+}
+
+/// 307 keeps the method and the body.
+fn without_slash(site: &Site, request: &HttpRequest) -> HttpResponse {
+    let base = client_addr::host_url(request, &site.settings.trusted_proxies).unwrap_or_default();
+    // The path as it was sent: what was escaped stays escaped.
+    let path = request.path().trim_end_matches('/');
+    let mut location = format!("{base}{path}");
+    if let Some(query) = request.uri().query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, location)).finish()
+}
+
+const NOT_FOUND_PAGE: &str = "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>404 Not Found\
+</title></head>\n<body>\n<h1>Oops! Page not found.</h1>\n<p>There is nothing at this address.</p>\n</body>\n</html>\n";

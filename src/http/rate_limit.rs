@@ -1,0 +1,109 @@
+//! How often one address may read: a token bucket each, in a table that can't grow without bound.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// Addresses that are remembered; an attack with more makes us forget, not grow.
+const ADDRESSES: usize = 20_000;
+
+/// Tokens of one address.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: Duration,
+}
+
+/// The limiter. A rate of 0 lets everybody through.
+pub struct RateLimiter {
+    rate: f64,
+    burst: f64,
+    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+}
+
+impl RateLimiter {
+    /// `rate` requests per second in the long run, `burst` at once.
+    pub fn new(rate: f64, burst: f64) -> Self {
+        Self { rate, burst: burst.max(1.0), buckets: Mutex::new(HashMap::new()) }
+    }
+
+    /// Whether any address can be refused at all.
+    pub fn is_on(&self) -> bool {
+        self.rate > 0.0
+    }
+
+    /// Whether a request from an address may go on; `now` is a monotonic reading.
+    pub fn admits(&self, address: &str, now: Duration) -> bool {
+        if !self.is_on() {
+            return true;
+        }
+        let key = subscriber(address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let refilled = |bucket: &Bucket| {
+            let seconds = now.saturating_sub(bucket.at).as_secs_f64();
+            (bucket.tokens + seconds * self.rate).min(self.burst)
+        };
+        let mut buckets = self.buckets.lock();
+        if buckets.len() >= ADDRESSES && !buckets.contains_key(&key) {
+            buckets.retain(|_, bucket| refilled(bucket) < self.burst);
+            if buckets.len() >= ADDRESSES {
+                buckets.clear();
+            }
+        }
+        let bucket = buckets.entry(key).or_insert(Bucket { tokens: self.burst, at: now });
+        *bucket = Bucket { tokens: refilled(bucket), at: now };
+        if bucket.tokens < 1.0 {
+            return false;
+        }
+        bucket.tokens -= 1.0;
+        true
+    }
+}
+
+/// Who pays for the address: an IPv6 subscriber has a whole /64.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn a_burst_is_admitted_and_then_the_rate() {
+        let limiter = RateLimiter::new(2.0, 3.0);
+        for _ in 0..3 {
+            assert!(limiter.admits("203.0.113.9", NOW));
+        }
+        assert!(!limiter.admits("203.0.113.9", NOW));
+        assert!(limiter.admits("203.0.113.10", NOW), "addresses are judged apart");
+        let later = NOW + Duration::from_millis(500);
+        assert!(limiter.admits("203.0.113.9", later));
+        assert!(!limiter.admits("203.0.113.9", later));
+    }
+
+    #[test]
+    fn a_subscriber_of_ipv6_is_one() {
+        let limiter = RateLimiter::new(1.0, 1.0);
+        assert!(limiter.admits("2001:db8::1", NOW));
+        assert!(!limiter.admits("2001:db8::2", NOW));
+        assert!(limiter.admits("2001:db8:0:1::1", NOW));
+    }
+
+    #[test]
+    fn no_rate_is_no_limit_and_the_table_stays_bounded() {
+        let off = RateLimiter::new(0.0, 1.0);
+        assert!((0..1000).all(|_| off.admits("203.0.113.9", NOW)));
+        let limiter = RateLimiter::new(1.0, 2.0);
+        for n in 0..50_000_u32 {
+            limiter.admits(&Ipv4Addr::from_bits(n).to_string(), NOW);
+        }
+        assert!(limiter.buckets.lock().len() <= ADDRESSES);
+    }
+}
