@@ -12,7 +12,7 @@ use crate::domain::ids::{Millis, RunId, TaskId, TaskKey};
 use crate::domain::run::Phase;
 use crate::domain::task::TaskRecord;
 use crate::state::{RunView, TaskLookup};
-use crate::store::codec::{bad_task, public_task, set_path};
+use crate::store::codec::{OWN, bad_task, public_task, set_path};
 use crate::store::{FinishedQuery, StoredRun};
 
 /// Rows of a page of finished runs.
@@ -137,6 +137,7 @@ pub fn stripped(mut doc: Document) -> Document {
 }
 
 fn texts(mut doc: Document) -> Document {
+    doc.remove(OWN);
     if let Ok(id) = doc.get_object_id("_id") {
         doc.insert("_id", id.to_hex());
     }
