@@ -3,5 +3,6 @@
 mod documents;
 mod drills;
 mod durability;
+mod import;
 mod simulate;
 mod vectors;
