@@ -1,4 +1,5 @@
 //! The tests of the whole product: one binary, one module per promise.
 
 mod durability;
+mod service;
 mod vectors;
