@@ -2,4 +2,5 @@
 
 mod durability;
 mod service;
+mod state_conformance;
 mod vectors;

@@ -4,6 +4,4 @@
 mod farm;
 mod faulty;
 mod lives;
-mod operations;
 mod outages;
-mod restarts;
