@@ -186,7 +186,9 @@ impl Farm {
         let busy = || ServiceError::Unavailable(format!("run {run} is being changed by somebody else"));
         let turn = self.sagas.begin(run).ok_or_else(busy)?;
         let stored = self.store.run(run).await?.ok_or_else(busy)?;
-        if !stored.doc.get_bool("finished").unwrap_or(false) || !self.load_into(&stored, Phase::Finished).await? {
+        if !stored.doc.get_bool("finished").unwrap_or(false)
+            || !self.load_into(&stored, Phase::Finished).await?
+        {
             return Err(busy());
         }
         // From here on nobody else can open it; whoever did before may have changed it since it was read.

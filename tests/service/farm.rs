@@ -79,7 +79,8 @@ impl World {
         let world = Self::new();
         let life = world.start();
         life.run(async {
-            for (name, groups) in [("alice", vec![]), ("bob", vec![APPROVERS.to_owned()]), ("carol", vec![])] {
+            for (name, groups) in [("alice", vec![]), ("bob", vec![APPROVERS.to_owned()]), ("carol", vec![])]
+            {
                 life.farm.store.insert_user(&user(name, groups)).await.unwrap();
             }
         });

@@ -90,8 +90,7 @@ impl CommitStore for FaultyStore {
         batch: &[DocumentWrite],
     ) -> StoreResult<Vec<WriteOutcome>> {
         let refused = *self.faults.refused.lock();
-        let is_refused =
-            |write: &DocumentWrite| matches!(write, DocumentWrite::Task(task) if Some(task.record.key) == refused);
+        let is_refused = |write: &DocumentWrite| matches!(write, DocumentWrite::Task(task) if Some(task.record.key) == refused);
         if batch.iter().any(is_refused) {
             return Err(StoreError::Unavailable("refused".to_owned()));
         }

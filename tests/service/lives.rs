@@ -111,7 +111,12 @@ fn a_sequential_test_ends_as_one_process_would_end_it() {
         let args = life.document(run).doc.get_document("args").unwrap().clone();
         life.run(async {
             let tasks: Vec<_> = (0..workers)
-                .map(|n| spawn::task("worker", play(life.farm.clone(), Worker::new(n, 1), seed * 100 + u64::from(n))))
+                .map(|n| {
+                    spawn::task(
+                        "worker",
+                        play(life.farm.clone(), Worker::new(n, 1), seed * 100 + u64::from(n)),
+                    )
+                })
                 .collect();
             for task in tasks {
                 task.await.unwrap();
@@ -121,7 +126,11 @@ fn a_sequential_test_ends_as_one_process_would_end_it() {
         let stored = life.document(run);
         let entries = world.faults.entries_of(run);
         let numbers: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
-        assert_eq!(numbers, (1..=entries.len() as u64).collect::<Vec<_>>(), "no place in the order is missing");
+        assert_eq!(
+            numbers,
+            (1..=entries.len() as u64).collect::<Vec<_>>(),
+            "no place in the order is missing"
+        );
         assert_eq!(stored_record(&stored), replayed(&args, &entries, 800_000));
         let sprt = stored.doc.get_document("args").unwrap().get_document("sprt").unwrap();
         assert_eq!(sprt.get_str("state").unwrap(), "accepted");
@@ -245,10 +254,7 @@ fn a_purge_revives_a_run_that_lost_games() {
     let stats = Stats { crashes: 4, ..drawn(400) };
     assert!(!life.update(&worker, key, stats).alive);
     life.settle(run);
-    assert_eq!(
-        life.log(),
-        ["crash_or_time 0: Time losses:0(0.0%) Crashes:4(1.0%)", "purge_run: Auto purge"]
-    );
+    assert_eq!(life.log(), ["crash_or_time 0: Time losses:0(0.0%) Crashes:4(1.0%)", "purge_run: Auto purge"]);
     life.check(run);
     let view = life.run(life.farm.state.read_run(run)).unwrap().unwrap();
     assert_eq!((view.counters.results, view.counters.committed_games), (Stats::default(), 0));

@@ -4,4 +4,6 @@
 mod farm;
 mod faulty;
 mod lives;
+mod operations;
 mod outages;
+mod restarts;

@@ -201,7 +201,8 @@ fn a_manual_purge_that_was_interrupted_anywhere_is_completed_or_never_happened()
             let doc = life.document(run);
             assert!(doc.doc.get_bool("finished").unwrap(), "{what}: the other task has all the games");
             let purged = life.stored_tasks(run)[0].bad.is_some();
-            let logged = life.log()[before..].iter().filter(|entry| *entry == "purge_run: Manual purge").count();
+            let logged =
+                life.log()[before..].iter().filter(|entry| *entry == "purge_run: Manual purge").count();
             assert_eq!(logged, usize::from(purged), "{what}");
             // Whatever became of it, it can be done (again).
             let again = life.run(life.farm.manual_purge(run, "bob"));

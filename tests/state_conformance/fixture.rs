@@ -62,7 +62,8 @@ impl Fixture {
 
     /// Everything becomes durable.
     pub async fn ack_all(&self) {
-        let dirty = self.state.peek_dirty(DirtyFilter { limit: usize::MAX, ..Default::default() }).await.unwrap();
+        let dirty =
+            self.state.peek_dirty(DirtyFilter { limit: usize::MAX, ..Default::default() }).await.unwrap();
         let tasks = dirty.tasks.iter().map(|task| DurableAck::Task(task.record.key, task.record.version));
         let runs = dirty.runs.iter().map(|run| DurableAck::Run(run.id, run.version, run.position));
         let acks: Vec<_> = tasks.chain(runs).collect();
@@ -101,7 +102,8 @@ impl Fixture {
     }
 
     pub async fn leader(&self) -> Token {
-        match self.state.lease_acquire(LeaseName::Leader, "leader", Duration::from_secs(3600)).await.unwrap() {
+        match self.state.lease_acquire(LeaseName::Leader, "leader", Duration::from_secs(3600)).await.unwrap()
+        {
             LeaseOutcome::Held(token) => token,
             LeaseOutcome::Taken(lease) => panic!("{lease:?}"),
         }

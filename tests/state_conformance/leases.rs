@@ -32,7 +32,10 @@ async fn a_lease_has_one_holder_and_ever_newer_tokens(f: Fixture) {
     let LeaseOutcome::Held(second) = acquire("b").await.unwrap() else { panic!() };
     assert!(second > first);
     assert!(!f.state.lease_renew(LeaseName::Leader, first, TTL).await.unwrap());
-    assert!(!f.state.lease_release(LeaseName::Leader, first).await.unwrap(), "a stale holder releases nothing");
+    assert!(
+        !f.state.lease_release(LeaseName::Leader, first).await.unwrap(),
+        "a stale holder releases nothing"
+    );
     assert!(f.state.lease_release(LeaseName::Leader, second).await.unwrap());
     let LeaseOutcome::Held(third) = acquire("a").await.unwrap() else { panic!() };
     assert!(third > second);

@@ -18,5 +18,6 @@ macro_rules! on_every_state {
 mod claims;
 mod fixture;
 mod leases;
+mod model;
 mod phases;
 mod reports;

@@ -28,9 +28,12 @@ async fn a_phase_is_flipped_once_and_stops_the_run(f: Fixture) {
     let flipped = f.phase(run, Phase::Running, Phase::Finishing, &ours).await;
     let PhaseOutcome::Changed(view) = flipped else { panic!() };
     assert_eq!((view.phase, view.operation.map(|operation| operation.id)), (Phase::Finishing, Some(ours.id)));
-    for (from, operation) in
-        [(Phase::Running, &ours), (Phase::Running, &other), (Phase::Finishing, &other), (Phase::Purging, &ours)]
-    {
+    for (from, operation) in [
+        (Phase::Running, &ours),
+        (Phase::Running, &other),
+        (Phase::Finishing, &other),
+        (Phase::Purging, &ours),
+    ] {
         assert!(matches!(f.phase(run, from, Phase::Finished, operation).await, PhaseOutcome::Refused(_)));
     }
     // From here on no task of it lives.
@@ -61,8 +64,7 @@ async fn a_run_leaves_when_it_is_finished_and_closed(f: Fixture) {
     let run = f.run(RunKind::Games, 1000).await;
     let mine = worker(1, 0);
     let key = f.claim(run, &mine, 100).await.task.record.key;
-    let speed =
-        SetRunFields { run, args: None, itp: None, speed: Some((1e6, 12.0)) };
+    let speed = SetRunFields { run, args: None, itp: None, speed: Some((1e6, 12.0)) };
     f.state.set_run_fields(G, speed.clone()).await.unwrap();
     assert_eq!(f.view(run).await.nps, 1e6);
     let ours = operation();
@@ -111,8 +113,9 @@ async fn a_fold_is_committed_by_compare_and_set(f: Fixture) {
     let fold = f.state.read_fold(run).await.unwrap().unwrap();
     assert_eq!((&*fold.record, fold.pending.len(), fold.pending[0].seq), ("first", 1, 3));
     assert_eq!(commit(2, 3, "second").await.unwrap(), FoldOutcome::Committed);
-    let tail = |places: &'static [u64]| async {
-        let TaskLookup::Found { task, .. } = f.state.read_task(key).await.unwrap() else { panic!() };
+    let state = &f.state;
+    let tail = |places: &'static [u64]| async move {
+        let TaskLookup::Found { task, .. } = state.read_task(key).await.unwrap() else { panic!() };
         assert_eq!(task.record.tail.iter().map(|entry| entry.seq).collect::<Vec<_>>(), places);
     };
     tail(&[1, 2, 3]).await;
@@ -122,7 +125,8 @@ async fn a_fold_is_committed_by_compare_and_set(f: Fixture) {
     f.update(key, &mine, drawn(8)).await;
     tail(&[3, 4]).await;
     let nowhere = load(RunKind::Games, 2).id;
-    let request = CommitFold { run: nowhere, from: 0, to: 1, record: "x".into(), write_id: random::write_id() };
+    let request =
+        CommitFold { run: nowhere, from: 0, to: 1, record: "x".into(), write_id: random::write_id() };
     assert_eq!(f.state.commit_fold(G, request).await.unwrap(), FoldOutcome::NoRun);
 }
 

@@ -106,7 +106,9 @@ async fn a_complete_task_is_closed_by_its_report(f: Fixture) {
     let key = f.claim(run, &mine, 100).await.task.record.key;
     f.clock.advance(5000);
     // One batch more than asked for is counted.
-    let UpdateOutcome::Accepted { task, alive, .. } = f.update(key, &mine, drawn(102)).await else { panic!() };
+    let UpdateOutcome::Accepted { task, alive, .. } = f.update(key, &mine, drawn(102)).await else {
+        panic!()
+    };
     assert!(!alive && !task.record.active);
     assert_eq!(task.record.cause.as_ref().unwrap().kind, CloseKind::Completed);
     assert_eq!(task.record.version, Version(2), "the report and the closing are one write");
@@ -122,7 +124,8 @@ async fn a_tuning_round_counts_once(f: Fixture) {
     let mine = worker(1, 0);
     let key = f.claim(run, &mine, 1000).await.task.record.key;
     let sig = u64::from(shoal::domain::spsa::flips::signature(&round(0).packed_flips));
-    let begin = |iter| BeginSpsa { who: caller(key, &mine), round: round(iter), write_id: random::write_id() };
+    let begin =
+        |iter| BeginSpsa { who: caller(key, &mine), round: round(iter), write_id: random::write_id() };
     let send = |games, spsa_games, sig, body| {
         let spsa = SpsaReport { wins: 0, losses: 0, draws: spsa_games, num_games: spsa_games, sig };
         let mut report = report(key, &mine, drawn(games), Some(spsa));
@@ -208,7 +211,8 @@ async fn a_foreign_task_is_nobodys_business(f: Fixture) {
     let key = f.claim(run, &mine, 100).await.task.record.key;
     let mut other = mine.clone();
     other.unique_key = worker(2, 0).unique_key;
-    let UpdateOutcome::Absent(Absent::Mismatch { field, stored }) = f.update(key, &other, drawn(2)).await else {
+    let UpdateOutcome::Absent(Absent::Mismatch { field, stored }) = f.update(key, &other, drawn(2)).await
+    else {
         panic!()
     };
     assert_eq!((field, stored), ("unique_key", mine.unique_key.clone()));
