@@ -262,12 +262,12 @@ impl Farm {
             }
             _ => {}
         }
-        let times = (0..).map(|step| Millis(operation.time.0 + step));
+        // One time for all, that of the operation: the order is that of the ids. A later time would be passed over by
+        // what happens right after.
         entries
             .iter()
             .zip(operation.action_ids)
-            .zip(times)
-            .map(|((action, id), time)| action.to_document(id, time))
+            .map(|(action, id)| action.to_document(id, operation.time))
             .collect()
     }
 }

@@ -171,8 +171,10 @@ impl Farm {
         let (_turn, cached) = self.open_finished(run).await?;
         let outcome = self.purge_opened(run, &cached, actor).await;
         if outcome.as_ref().map_or(true, |message| !message.is_empty()) {
-            // Only a run that no operation has taken further leaves by this.
-            self.state.unload_run(self.generation(), run).await?;
+            // Once an operation is in the schedule, it is taken up again there.
+            if self.state.read_run(run).await?.is_some_and(|view| view.operation.is_none()) {
+                self.state.unload_run(self.generation(), run).await?;
+            }
             self.runs.forget(run);
         }
         match outcome? {

@@ -106,6 +106,7 @@ impl Life {
             self.farm.sweep().await.unwrap();
             self.farm.take_up_sagas().await.unwrap();
             self.farm.flush_runs().await.unwrap();
+            self.farm.reconcile().await.unwrap();
         });
     }
 
@@ -114,8 +115,15 @@ impl Life {
         self.run(async {
             for _ in 0..500 {
                 match self.farm.state.read_run(run).await.unwrap() {
-                    Some(view) if view.phase != Phase::Running => {}
-                    _ => return,
+                    Some(view) if view.phase == Phase::Running => return,
+                    Some(_) => {}
+                    None => {
+                        // Between its end and its revival a run is nowhere, but not finished.
+                        let stored = self.farm.store.run(run).await.unwrap().unwrap();
+                        if stored.doc.get_bool("finished").unwrap() {
+                            return;
+                        }
+                    }
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
