@@ -4,5 +4,8 @@ mod documents;
 mod drills;
 mod durability;
 mod import;
+mod service;
 mod simulate;
+mod state_conformance;
 mod vectors;
+mod wire;

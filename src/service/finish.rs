@@ -128,6 +128,10 @@ impl Farm {
         self.fold_now(run).await?;
         let Some(view) = self.state.read_run(run).await? else { return Ok(()) };
         self.flush_tasks(run).await?;
+        if view.durable >= view.version {
+            // A saga that a rebuild found: its version is the stored one, but the write's identity isn't known here.
+            return Ok(());
+        }
         let record = Record::parse(&view.record)?;
         self.committer.write_all(vec![DocumentWrite::Run(Box::new(run_write(&view, cached, &record)))]).await
     }
@@ -258,12 +262,12 @@ impl Farm {
             }
             _ => {}
         }
-        let times = (0..).map(|step| Millis(operation.time.0 + step));
+        // One time for all, that of the operation: the order is that of the ids. A later time would be passed over by
+        // what happens right after.
         entries
             .iter()
             .zip(operation.action_ids)
-            .zip(times)
-            .map(|((action, id), time)| action.to_document(id, time))
+            .map(|(action, id)| action.to_document(id, operation.time))
             .collect()
     }
 }

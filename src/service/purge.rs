@@ -171,8 +171,10 @@ impl Farm {
         let (_turn, cached) = self.open_finished(run).await?;
         let outcome = self.purge_opened(run, &cached, actor).await;
         if outcome.as_ref().map_or(true, |message| !message.is_empty()) {
-            // Only a run that no operation has taken further leaves by this.
-            self.state.unload_run(self.generation(), run).await?;
+            // Once an operation is in the schedule, it is taken up again there.
+            if self.state.read_run(run).await?.is_some_and(|view| view.operation.is_none()) {
+                self.state.unload_run(self.generation(), run).await?;
+            }
             self.runs.forget(run);
         }
         match outcome? {
@@ -186,7 +188,9 @@ impl Farm {
         let busy = || ServiceError::Unavailable(format!("run {run} is being changed by somebody else"));
         let turn = self.sagas.begin(run).ok_or_else(busy)?;
         let stored = self.store.run(run).await?.ok_or_else(busy)?;
-        if !stored.doc.get_bool("finished").unwrap_or(false) || !self.load_into(&stored, Phase::Finished).await? {
+        if !stored.doc.get_bool("finished").unwrap_or(false)
+            || !self.load_into(&stored, Phase::Finished).await?
+        {
             return Err(busy());
         }
         // From here on nobody else can open it; whoever did before may have changed it since it was read.

@@ -15,8 +15,8 @@ use crate::domain::action::{CloseCause, CloseKind};
 use crate::domain::fold::{Record, growth_of};
 use crate::domain::ids::{Generation, Millis, RunId, ShortWorkerName, TaskId, TaskKey, Version};
 use crate::domain::names::LegacyUsernames;
-use crate::domain::run::{Counters, Phase, RunKind};
 use crate::domain::results::Stats;
+use crate::domain::run::{Counters, Phase, RunKind};
 use crate::domain::task::{Contribution, TailEntry, TaskRecord};
 use crate::state::{ArgsFields, LoadState, RunLoad, SeenView};
 use crate::store::codec::{as_date, as_number, read_stats};
@@ -207,7 +207,9 @@ impl Farm {
 
     async fn resume_run(&self, stored: &StoredRun) -> ServiceResult<()> {
         let run = stored.id;
-        if let (Phase::Finishing | Phase::Purging, Some(operation)) = (stored.meta.phase, &stored.meta.operation) {
+        if let (Phase::Finishing | Phase::Purging, Some(operation)) =
+            (stored.meta.phase, &stored.meta.operation)
+        {
             let Some(turn) = self.sagas.begin(run) else { return Ok(()) };
             tracing::info!(%run, "taking up an interrupted finish");
             self.start_saga(turn, run, operation.clone())?;

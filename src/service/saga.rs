@@ -50,7 +50,8 @@ impl Farm {
         turn: Turn,
         run: RunId,
         operation: RunOperation,
-    ) -> ServiceResult<(oneshot::Receiver<ServiceResult<()>>, tokio::task::JoinHandle<ServiceResult<()>>)> {
+    ) -> ServiceResult<(oneshot::Receiver<ServiceResult<()>>, tokio::task::JoinHandle<ServiceResult<()>>)>
+    {
         let Some(farm) = self.handle() else {
             return Err(ServiceError::Unavailable("the farm is shutting down".to_owned()));
         };
@@ -87,7 +88,12 @@ impl Farm {
     pub async fn take_up_sagas(&self) -> ServiceResult<usize> {
         let latest = self.state.now().await?.0 - GRACE;
         let mut taken_up = 0;
-        for run in self.state.read_runs().await?.into_iter().map(|view| view.id) {
+        for view in self.state.read_runs().await? {
+            // The turn of a running run is not taken, not even for a moment: it would refuse whoever stops it.
+            if view.phase == Phase::Running || view.operation.is_none() {
+                continue;
+            }
+            let run = view.id;
             let Some(turn) = self.sagas.begin(run) else { continue };
             // Looked at under the turn: what was true before may be over.
             let Some(view) = self.state.read_run(run).await? else { continue };

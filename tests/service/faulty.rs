@@ -1,0 +1,228 @@
+//! A store that can be told to fail, and that remembers which contributions it was given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use bson::oid::ObjectId;
+use bson::{Bson, Document};
+use parking_lot::Mutex;
+use shoal::domain::action_query::ActionQuery;
+use shoal::domain::ids::{Generation, RunId, ShortWorkerName, TaskId, TaskKey};
+use shoal::domain::task::{TailEntry, TaskRecord};
+use shoal::store::sqlite::SqliteStore;
+use shoal::store::*;
+
+/// What goes wrong.
+pub struct Faults {
+    /// So many more commits succeed.
+    pub commits_left: AtomicI64,
+    /// A failing commit is carried out all the same; only its answer is lost.
+    pub answers_lost: AtomicBool,
+    /// Batches with this task fail.
+    pub refused: Mutex<Option<TaskKey>>,
+    /// Every contribution that was ever written, by its place in its run's order.
+    pub entries: Mutex<BTreeMap<(RunId, u64), TailEntry>>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            commits_left: AtomicI64::new(i64::MAX),
+            answers_lost: AtomicBool::new(false),
+            refused: Mutex::new(None),
+            entries: Mutex::new(BTreeMap::new()),
+        }
+    }
+}
+
+impl Faults {
+    pub fn fail_after(&self, commits: i64) {
+        self.commits_left.store(commits, Ordering::SeqCst);
+    }
+
+    pub fn heal(&self) {
+        self.fail_after(i64::MAX);
+        self.answers_lost.store(false, Ordering::SeqCst);
+        *self.refused.lock() = None;
+    }
+
+    /// A run's contributions in order.
+    pub fn entries_of(&self, run: RunId) -> Vec<TailEntry> {
+        let entries = self.entries.lock();
+        entries.iter().filter(|((of, _), _)| *of == run).map(|(_, entry)| entry.clone()).collect()
+    }
+}
+
+pub struct FaultyStore {
+    pub inner: SqliteStore,
+    pub faults: Arc<Faults>,
+}
+
+impl FaultyStore {
+    fn remember(&self, batch: &[DocumentWrite], outcomes: &[WriteOutcome]) {
+        for (write, outcome) in batch.iter().zip(outcomes) {
+            let (DocumentWrite::Task(task), WriteOutcome::Applied) = (write, outcome) else { continue };
+            let mut entries = self.faults.entries.lock();
+            for entry in &task.record.tail {
+                let known = entries.insert((task.record.key.run, entry.seq), entry.clone());
+                assert!(known.is_none_or(|known| known == *entry), "a place in the order was given twice");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl CommitStore for FaultyStore {
+    async fn fence(&self) -> StoreResult<Generation> {
+        self.inner.fence().await
+    }
+    async fn raise_fence(&self, from: Generation) -> StoreResult<Option<Generation>> {
+        self.inner.raise_fence(from).await
+    }
+    async fn seal(&self, generation: Generation) -> StoreResult<u64> {
+        self.inner.seal(generation).await
+    }
+    async fn commit(
+        &self,
+        generation: Generation,
+        batch: &[DocumentWrite],
+    ) -> StoreResult<Vec<WriteOutcome>> {
+        let refused = *self.faults.refused.lock();
+        let is_refused = |write: &DocumentWrite| matches!(write, DocumentWrite::Task(task) if Some(task.record.key) == refused);
+        if batch.iter().any(is_refused) {
+            return Err(StoreError::Unavailable("refused".to_owned()));
+        }
+        let answered = self.faults.commits_left.fetch_sub(1, Ordering::SeqCst) > 0;
+        if answered || self.faults.answers_lost.load(Ordering::SeqCst) {
+            let outcomes = self.inner.commit(generation, batch).await?;
+            self.remember(batch, &outcomes);
+            return if answered { Ok(outcomes) } else { Err(StoreError::Unknown("lost".to_owned())) };
+        }
+        Err(StoreError::Unavailable("away".to_owned()))
+    }
+}
+
+#[async_trait]
+impl RunStore for FaultyStore {
+    async fn insert_run(&self, run: &StoredRun, actions: &[Document]) -> StoreResult<()> {
+        self.inner.insert_run(run, actions).await
+    }
+    async fn run(&self, id: RunId) -> StoreResult<Option<StoredRun>> {
+        self.inner.run(id).await
+    }
+    async fn unfinished_runs(&self) -> StoreResult<Vec<StoredRun>> {
+        self.inner.unfinished_runs().await
+    }
+    async fn finished_runs(&self, query: &FinishedQuery) -> StoreResult<Vec<StoredRun>> {
+        self.inner.finished_runs(query).await
+    }
+    async fn patch_run(&self, id: RunId, expected: u64, patch: &RunPatch) -> StoreResult<PatchOutcome> {
+        self.inner.patch_run(id, expected, patch).await
+    }
+    async fn task(&self, key: TaskKey) -> StoreResult<Option<TaskRecord>> {
+        self.inner.task(key).await
+    }
+    async fn tasks(&self, run: RunId, from: TaskId, limit: usize) -> StoreResult<Vec<TaskRecord>> {
+        self.inner.tasks(run, from, limit).await
+    }
+    async fn bad_task(&self, run: RunId, position: u32) -> StoreResult<Option<TaskRecord>> {
+        self.inner.bad_task(run, position).await
+    }
+    async fn next_task(&self, run: RunId) -> StoreResult<TaskId> {
+        self.inner.next_task(run).await
+    }
+    async fn insert_tasks(&self, tasks: &[TaskRecord]) -> StoreResult<()> {
+        self.inner.insert_tasks(tasks).await
+    }
+}
+
+#[async_trait]
+impl UserStore for FaultyStore {
+    async fn user(&self, username: &str) -> StoreResult<Option<User>> {
+        self.inner.user(username).await
+    }
+    async fn users(&self) -> StoreResult<Vec<User>> {
+        self.inner.users().await
+    }
+    async fn insert_user(&self, user: &User) -> StoreResult<()> {
+        self.inner.insert_user(user).await
+    }
+    async fn update_user(&self, user: &User) -> StoreResult<bool> {
+        self.inner.update_user(user).await
+    }
+    async fn secret(&self, username: &str) -> StoreResult<Option<String>> {
+        self.inner.secret(username).await
+    }
+    async fn set_secret(&self, username: &str, phc: &str) -> StoreResult<()> {
+        self.inner.set_secret(username, phc).await
+    }
+    async fn cpu_hours(&self, username: &str) -> StoreResult<Option<f64>> {
+        self.inner.cpu_hours(username).await
+    }
+    async fn put_user_cache(&self, entry: &Document) -> StoreResult<()> {
+        self.inner.put_user_cache(entry).await
+    }
+}
+
+#[async_trait]
+impl ActionStore for FaultyStore {
+    async fn insert_actions(&self, actions: &[Document]) -> StoreResult<()> {
+        self.inner.insert_actions(actions).await
+    }
+    async fn find_actions(&self, query: &ActionQuery, limit: usize) -> StoreResult<Vec<Document>> {
+        self.inner.find_actions(query, limit).await
+    }
+}
+
+#[async_trait]
+impl WorkerStore for FaultyStore {
+    async fn worker(&self, name: &ShortWorkerName) -> StoreResult<Option<WorkerBlock>> {
+        self.inner.worker(name).await
+    }
+    async fn blocked_workers(&self) -> StoreResult<Vec<WorkerBlock>> {
+        self.inner.blocked_workers().await
+    }
+    async fn put_worker(&self, block: &WorkerBlock, actions: &[Document]) -> StoreResult<()> {
+        self.inner.put_worker(block, actions).await
+    }
+}
+
+#[async_trait]
+impl PgnStore for FaultyStore {
+    async fn insert_pgn(&self, key: TaskKey, id: ObjectId, gzip: &[u8]) -> StoreResult<()> {
+        self.inner.insert_pgn(key, id, gzip).await
+    }
+    async fn pgn(&self, key: TaskKey) -> StoreResult<Option<Vec<u8>>> {
+        self.inner.pgn(key).await
+    }
+    async fn run_pgns(&self, run: RunId) -> StoreResult<Vec<PgnEntry>> {
+        self.inner.run_pgns(run).await
+    }
+    async fn pgn_by_id(&self, id: ObjectId) -> StoreResult<Option<Vec<u8>>> {
+        self.inner.pgn_by_id(id).await
+    }
+}
+
+#[async_trait]
+impl MiscStore for FaultyStore {
+    async fn net(&self, name: &str) -> StoreResult<Option<Document>> {
+        self.inner.net(name).await
+    }
+    async fn put_net(&self, net: &Document) -> StoreResult<()> {
+        self.inner.put_net(net).await
+    }
+    async fn count_downloads(&self, name: &str, by: u64) -> StoreResult<()> {
+        self.inner.count_downloads(name, by).await
+    }
+    async fn kv(&self, key: &str) -> StoreResult<Option<Bson>> {
+        self.inner.kv(key).await
+    }
+    async fn put_kv(&self, key: &str, value: &Bson) -> StoreResult<()> {
+        self.inner.put_kv(key, value).await
+    }
+    async fn ping(&self) -> StoreResult<()> {
+        self.inner.ping().await
+    }
+}

@@ -1,0 +1,23 @@
+//! What every scheduling state promises, transition by transition, and a model-based property test. The promises are
+//! written over `dyn SchedulingState`, so that each implementation is held to the same ones.
+
+/// Makes a test of each promise for each state.
+macro_rules! on_every_state {
+    ($($name:ident),+ $(,)?) => {
+        mod on_memory {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(crate::state_conformance::fixture::Fixture::memory().await).await;
+                }
+            )+
+        }
+    };
+}
+
+mod claims;
+mod fixture;
+mod leases;
+mod model;
+mod phases;
+mod reports;
