@@ -96,13 +96,13 @@ settings! {
     /// Threads that serve requests; `auto` is one per core.
     http_workers: usize = "auto", "--http-workers", "SHOAL_HTTP_WORKERS", "COUNT|auto", parse::threads;
 
-    /// Requests of workers in progress at once, waiting ones included. One more gets a 503, which workers
-    /// repeat.
+    /// Requests of workers in progress at once. Some more wait in a short queue; the rest get a 503, which
+    /// workers repeat.
     worker_in_flight: NonZeroU32 = "512", "--worker-in-flight", "SHOAL_WORKER_IN_FLIGHT", "COUNT",
         parse::positive;
 
-    /// Requests of readers in progress at once, waiting ones included. Kept apart from the workers', so that
-    /// readers can't crowd them out.
+    /// Requests of readers in progress at once, with a short queue of their own, so that readers can't crowd
+    /// workers out.
     read_in_flight: NonZeroU32 = "64", "--read-in-flight", "SHOAL_READ_IN_FLIGHT", "COUNT", parse::positive;
 
     /// Requests per second that one address may make to pages that need no login; 0 is no limit.

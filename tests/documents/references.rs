@@ -43,8 +43,8 @@ fn the_default_file_with_all_settings_in_force_parses_back_to_the_defaults() {
 fn both_references_name_every_way_to_set_a_setting() {
     for document in [Config::default_file(), Config::reference_markdown()] {
         for setting in SETTINGS {
-            for name in [Some(setting.key), Some(setting.flag), Some(setting.env), setting.older_env] {
-                let Some(name) = name else { continue };
+            let names = [Some(setting.key), Some(setting.flag), Some(setting.env), setting.older_env];
+            for name in names.into_iter().flatten() {
                 assert!(document.contains(name), "{name} is missing in:\n{document}");
             }
         }
