@@ -5,3 +5,4 @@ mod drills;
 mod durability;
 mod simulate;
 mod vectors;
+mod wire;
