@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
-use shoal::http::{HttpSettings, configure};
+use shoal::http::{HttpSettings, Site, configure};
 use shoal::sys::{clock, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -91,12 +91,11 @@ async fn main() {
     let body = common::body(0, json!({ "run_id": run.to_string(), "task_id": task }));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let settings = Arc::new(HttpSettings::default());
-    let served = farm.clone();
+    let site = Site::new(farm.clone(), HttpSettings::default(), None);
     let server = HttpServer::new(move || {
         App::new()
             .route("/bare", web::post().to(bare))
-            .configure(|cfg| configure(cfg, served.clone(), settings.clone()))
+            .configure(|cfg| configure(cfg, site.clone()))
     })
     .workers(2)
     .listen(listener)

@@ -1,73 +1,13 @@
 //! Who is at the other end, behind proxies or not (`spec/worker-api.md` section 1.6).
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::str::FromStr;
 
 use actix_web::HttpRequest;
 
+use crate::config::TrustedProxies;
+
 /// Longest text that is kept of a forwarded address that isn't one.
 const MAX_ADDRESS: usize = 64;
-
-/// A network: an address and the number of bits that count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IpNet {
-    address: IpAddr,
-    bits: u8,
-}
-
-/// The text isn't a network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an address nor a network such as 10.0.0.0/8")]
-pub struct BadNetwork(String);
-
-impl IpNet {
-    /// The proxy on this machine: trusted unless somebody says otherwise.
-    pub const LOCALHOST: Self = Self { address: IpAddr::V4(Ipv4Addr::LOCALHOST), bits: 32 };
-
-    /// Whether an address belongs to the network. An IPv4 address in IPv6 clothes is an IPv4 address.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
-                (ours.to_bits() ^ theirs.to_bits()) & mask == 0
-            }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
-                (ours.to_bits() ^ theirs.to_bits()) & mask == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for IpNet {
-    type Err = BadNetwork;
-
-    fn from_str(text: &str) -> Result<Self, BadNetwork> {
-        let bad = || BadNetwork(text.to_owned());
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| bad())?)),
-            None => (text, None),
-        };
-        let address = address.trim().parse::<IpAddr>().map_err(|_| bad())?;
-        let all = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(all);
-        if bits > all {
-            return Err(bad());
-        }
-        Ok(Self { address, bits })
-    }
-}
-
-impl std::fmt::Display for IpNet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
-    trusted.iter().any(|net| net.contains(address))
-}
 
 /// The address without a port: bare, `ipv4:port` or `[ipv6]:port`.
 fn without_port(entry: &str) -> &str {
@@ -81,9 +21,9 @@ fn without_port(entry: &str) -> &str {
 }
 
 /// The client's address from a peer and the `X-Forwarded-For` headers, joined by commas.
-fn forwarded(peer: IpAddr, chain: &str, trusted: &[IpNet]) -> String {
+fn forwarded(peer: IpAddr, chain: &str, trusted: &TrustedProxies) -> String {
     let entries = || chain.split(',').map(|entry| without_port(entry.trim()));
-    let is_proxy = |entry: &&str| entry.parse().is_ok_and(|address| is_trusted(address, trusted));
+    let is_proxy = |entry: &&str| entry.parse().is_ok_and(|address| trusted.contains(address));
     let found = entries().rev().find(|entry| !is_proxy(entry)).or_else(|| entries().next());
     match found {
         None | Some("") => peer.to_string(),
@@ -94,14 +34,14 @@ fn forwarded(peer: IpAddr, chain: &str, trusted: &[IpNet]) -> String {
     }
 }
 
-fn trusted_peer(request: &HttpRequest, trusted: &[IpNet]) -> (IpAddr, bool) {
+fn trusted_peer(request: &HttpRequest, trusted: &TrustedProxies) -> (IpAddr, bool) {
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let peer = peer.to_canonical();
-    (peer, is_trusted(peer, trusted))
+    (peer, trusted.contains(peer))
 }
 
 /// The address of whoever sent the request, as text.
-pub fn remote_addr(request: &HttpRequest, trusted: &[IpNet]) -> String {
+pub fn remote_addr(request: &HttpRequest, trusted: &TrustedProxies) -> String {
     let (peer, believed) = trusted_peer(request, trusted);
     if !believed || !request.headers().contains_key("x-forwarded-for") {
         return peer.to_string();
@@ -112,7 +52,7 @@ pub fn remote_addr(request: &HttpRequest, trusted: &[IpNet]) -> String {
 }
 
 /// `scheme://host` as the client sees this server; None if it didn't say which host it wants.
-pub fn host_url(request: &HttpRequest, trusted: &[IpNet]) -> Option<String> {
+pub fn host_url(request: &HttpRequest, trusted: &TrustedProxies) -> Option<String> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let (_, believed) = trusted_peer(request, trusted);
     let scheme = match text("x-forwarded-proto") {
@@ -136,31 +76,17 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+    use crate::config::Network;
 
-    fn nets(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn networks_are_read_and_compared_by_their_bits() {
-        let net: IpNet = "10.1.0.0/16".parse().unwrap();
-        assert!(net.contains("10.1.255.3".parse().unwrap()));
-        assert!(net.contains("::ffff:10.1.2.3".parse().unwrap()));
-        assert!(!net.contains("10.2.0.0".parse().unwrap()));
-        assert!("0.0.0.0/0".parse::<IpNet>().unwrap().contains("203.0.113.9".parse().unwrap()));
-        assert!("2001:db8::/32".parse::<IpNet>().unwrap().contains("2001:db8:1::1".parse().unwrap()));
-        assert!("::/0".parse::<IpNet>().unwrap().contains("2001:db8:1::1".parse().unwrap()));
-        assert!(!"::/0".parse::<IpNet>().unwrap().contains("10.0.0.1".parse().unwrap()));
-        assert_eq!("127.0.0.1".parse(), Ok(IpNet::LOCALHOST));
-        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0/8", "host", "10.0.0.0/8/8"] {
-            assert!(bad.parse::<IpNet>().is_err(), "{bad:?}");
-        }
+    fn nets(networks: &[(&str, u8)]) -> TrustedProxies {
+        let network = |(address, bits): &(&str, u8)| Network::new(address.parse().unwrap(), *bits).unwrap();
+        TrustedProxies::new(networks.iter().map(network).collect())
     }
 
     #[test]
     fn the_first_untrusted_address_from_the_right_is_the_clients() {
         let peer: IpAddr = "127.0.0.1".parse().unwrap();
-        let trusted = nets(&["127.0.0.1", "10.0.0.0/8"]);
+        let trusted = nets(&[("127.0.0.1", 32), ("10.0.0.0", 8)]);
         let cases = [
             ("203.0.113.9", "203.0.113.9"),
             ("198.51.100.1, 203.0.113.9", "203.0.113.9"),
@@ -180,7 +106,7 @@ mod tests {
 
     #[test]
     fn strangers_are_not_believed() {
-        let trusted = nets(&["127.0.0.1"]);
+        let trusted = nets(&[("127.0.0.1", 32)]);
         let request = |peer: &str| {
             TestRequest::default()
                 .peer_addr(format!("{peer}:5000").parse().unwrap())
@@ -204,7 +130,7 @@ mod tests {
             .append_header(("x-forwarded-for", "203.0.113.9"))
             .append_header(("x-forwarded-for", "127.0.0.1"))
             .to_http_request();
-        assert_eq!(remote_addr(&request, &nets(&["127.0.0.1"])), "203.0.113.9");
+        assert_eq!(remote_addr(&request, &nets(&[("127.0.0.1", 32)])), "203.0.113.9");
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod route;
 mod worker_api;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,9 +31,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use self::body::Bodies;
-use self::client_addr::IpNet;
 use self::gate::Gate;
 use self::rate_limit::RateLimiter;
+use crate::config::{Network, TrustedProxies};
 use crate::domain::ids::Millis;
 use crate::service::Farm;
 
@@ -41,7 +41,7 @@ use crate::service::Farm;
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// Largest body of a worker's request but for uploads, bytes.
     pub worker_body_limit: usize,
     /// Largest body of an upload of games, bytes.
@@ -81,7 +81,7 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
-            trusted_proxies: vec![IpNet::LOCALHOST],
+            trusted_proxies: TrustedProxies::new(vec![Network::single(Ipv4Addr::LOCALHOST.into())]),
             worker_body_limit: 1 << 20,
             pgn_body_limit: 200 << 20,
             body_memory: 512 << 20,

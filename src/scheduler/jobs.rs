@@ -31,6 +31,8 @@ const DEAD_LIMIT: usize = 1000;
 pub enum Job {
     /// Counters and records of running runs to the store; what the committer left, too.
     Flush,
+    /// What is in the store but did not arrive in the schedule.
+    Reconcile,
     /// Close dead tasks.
     Scavenge,
     /// Internal throughput of unfinished runs.
@@ -47,13 +49,22 @@ pub enum Job {
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Flush, Self::Scavenge, Self::Itp, Self::Speed, Self::Audit, Self::Clean, Self::Seen];
+    pub const ALL: [Self; 8] = [
+        Self::Flush,
+        Self::Reconcile,
+        Self::Scavenge,
+        Self::Itp,
+        Self::Speed,
+        Self::Audit,
+        Self::Clean,
+        Self::Seen,
+    ];
 
     /// For logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Flush => "flush",
+            Self::Reconcile => "reconcile",
             Self::Scavenge => "scavenge",
             Self::Itp => "itp",
             Self::Speed => "speed",
@@ -67,6 +78,7 @@ impl Job {
     pub fn period(self) -> Duration {
         Duration::from_secs(match self {
             Self::Flush => 1,
+            Self::Reconcile => 10,
             Self::Scavenge | Self::Itp | Self::Speed | Self::Audit => 60,
             Self::Clean => 180,
             Self::Seen => 300,
@@ -79,6 +91,7 @@ impl Job {
             // New weights and speeds at once: they are derived, and a restart forgot nothing else.
             Self::Itp | Self::Speed => Duration::ZERO,
             Self::Flush => Duration::from_secs(1),
+            Self::Reconcile => Duration::from_secs(10),
             Self::Scavenge | Self::Audit | Self::Clean | Self::Seen => Duration::from_secs(60),
         }
     }
@@ -99,8 +112,10 @@ impl Job {
         match self {
             Self::Flush => {
                 farm.sweep().await?;
+                farm.take_up_sagas().await?;
                 farm.flush_runs().await?;
             }
+            Self::Reconcile => farm.reconcile().await?,
             Self::Scavenge => farm.scavenge(leadership).await?,
             Self::Itp => farm.update_itp().await?,
             Self::Speed => farm.update_speed().await?,
@@ -121,7 +136,8 @@ impl Farm {
             return Ok(());
         }
         let now = self.state.now().await?;
-        let cutoff = Millis(now.0 - DEAD_AFTER);
+        // Dead is who was silent for longer than that, not for as long.
+        let cutoff = Millis(now.0 - DEAD_AFTER - 1);
         for key in self.state.find_dead(cutoff, DEAD_LIMIT).await? {
             let cause =
                 CloseCause { kind: CloseKind::Dead, message: String::new(), time: now, ids: closing_ids() };

@@ -12,6 +12,7 @@ use crate::domain::action::{Action, ClosedTask, RunLabel, TaskLabel, expand};
 use crate::domain::fold::Record;
 use crate::domain::ids::{Millis, RunId};
 use crate::domain::names::long_worker_name;
+use crate::domain::run::Phase;
 use crate::domain::task::{TaskRecord, TaskWorker};
 use crate::state::{RunView, TaskView};
 use crate::store::codec::{date, int, stats_document};
@@ -54,6 +55,10 @@ pub fn run_fields(view: &RunView, run: &CachedRun, record: &Record) -> Vec<(Stri
         ("games_per_minute".to_owned(), Bson::Double(view.games_per_minute)),
         ("args.itp".to_owned(), Bson::Double(view.itp)),
     ];
+    if matches!(view.phase, Phase::Finishing | Phase::Purging) {
+        // What a restart must take up is among the unfinished: a finished run that a person purges, too.
+        set.push(("finished".to_owned(), Bson::Boolean(false)));
+    }
     let mut args = run.args().cloned().unwrap_or_default();
     record.overlay(&mut args);
     for key in ["sprt", "spsa"] {

@@ -30,12 +30,8 @@ impl Farm {
                 return Err(error);
             }
         };
-        let cause = CloseCause {
-            kind: CloseKind::Failed,
-            message: request.message.clone().unwrap_or_default(),
-            time: self.now(),
-            ids: closing_ids(),
-        };
+        let message = request.message.as_deref().unwrap_or_default();
+        let cause = CloseCause::new(CloseKind::Failed, message, self.now(), closing_ids());
         self.give_up(request, key, Some(cause)).await
     }
 

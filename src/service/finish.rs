@@ -27,7 +27,7 @@ use crate::domain::stats::text::{Test, finished_run_message};
 use crate::state::{CloseSlice, DirtyFilter, PhaseOutcome, RunView, SetPhase};
 use crate::store::DocumentWrite;
 use crate::store::codec::{as_count, int};
-use crate::sys::{random, spawn};
+use crate::sys::random;
 
 /// Tasks closed in one transition.
 const SLICE: usize = 200;
@@ -99,6 +99,7 @@ impl Farm {
     pub async fn finish(self: &Farm, run: RunId, stop: Stop) -> ServiceResult<bool> {
         let cached = self.runs.at_least(run, 0).await?;
         let cached = cached.ok_or_else(|| ServiceError::NotFound(format!("The run {run} does not exist")))?;
+        let Some(turn) = self.sagas.begin(run) else { return Ok(false) };
         let operation = stop.operation(&cached.owner, self.now());
         let flip = SetPhase {
             run,
@@ -112,20 +113,13 @@ impl Farm {
             PhaseOutcome::Refused(_) | PhaseOutcome::NoRun => return Ok(false),
         }
         tracing::info!(%run, reason = ?operation.reason, actor = %operation.actor, "finishing");
-        self.flush_run(run, &cached).await?;
-        let Some(farm) = self.handle() else {
-            return Err(ServiceError::Unavailable("the farm is shutting down".to_owned()));
-        };
-        let rest = spawn::task("finish", async move { farm.close_down(run, operation).await });
-        match tokio::time::timeout(PATIENCE, rest).await {
-            Ok(Ok(Ok(()))) | Err(_) => {}
-            Ok(Ok(Err(error))) => {
-                tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again")
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again")
-            }
-        }
+        let (durable, rest) = self.start_saga(turn, run, operation)?;
+        durable
+            .await
+            .map_err(|_| ServiceError::Unavailable("the farm is shutting down".to_owned()))
+            .flatten()?;
+        // Durable is enough for an answer; whatever happens to the rest, it is taken up again.
+        let _ = tokio::time::timeout(PATIENCE, rest).await;
         Ok(true)
     }
 
@@ -183,6 +177,10 @@ impl Farm {
     /// The last form of the run document, the log entries, and out of the schedule, or back into it.
     async fn conclude(&self, run: RunId, cached: &CachedRun, operation: RunOperation) -> ServiceResult<()> {
         let Some(view) = self.state.read_run(run).await? else { return Ok(()) };
+        if view.phase == Phase::Running {
+            // Somebody else has ended the saga, and revived the run.
+            return Ok(());
+        }
         let record = match &operation.purge {
             Some(purge) if purge.message.is_empty() => Record::parse(&purge.record)?,
             _ => Record::parse(&view.record)?,

@@ -17,6 +17,7 @@ pub mod request_spsa;
 pub mod request_task;
 pub mod run_cache;
 pub mod runs;
+pub mod saga;
 pub mod stop_run;
 pub mod sweeper;
 pub mod update_task;
@@ -37,6 +38,7 @@ use self::auth::Accounts;
 use self::committer::Committer;
 pub use self::error::{ServiceError, ServiceResult};
 use self::run_cache::RunCache;
+use self::saga::Turns;
 use crate::domain::ids::{Generation, Millis};
 use crate::domain::names::LegacyUsernames;
 use crate::state::SchedulingState;
@@ -97,6 +99,7 @@ pub struct Farm {
     ready: AtomicBool,
     draining: AtomicBool,
     request_turns: Arc<Semaphore>,
+    sagas: Turns,
     books: RwLock<Arc<Document>>,
     legacy: RwLock<Arc<LegacyUsernames>>,
 }
@@ -122,6 +125,7 @@ impl Farm {
             settings,
             identity: random::identity(),
             generation,
+            sagas: Turns::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             books: RwLock::new(Arc::new(Document::new())),

@@ -10,6 +10,7 @@ use super::Farm;
 use super::documents::{log_entry, run_write};
 use super::error::{ServiceError, ServiceResult};
 use super::run_cache::CachedRun;
+use super::saga::Turn;
 use crate::domain::action::{Action, Event};
 use crate::domain::fold::{Record, run_is_decided};
 use crate::domain::ids::{RunId, TaskId, TaskKey, Version};
@@ -20,7 +21,7 @@ use crate::domain::stats::purge::{PurgeSubject, PurgeTask, plan_purge};
 use crate::domain::task::{BadMark, TaskRecord};
 use crate::state::{PhaseOutcome, SetPhase};
 use crate::store::{DocumentWrite, TaskWrite};
-use crate::sys::random;
+use crate::sys::{random, spawn};
 
 /// Tasks read, or changed, at a time.
 const PAGE: usize = 500;
@@ -153,15 +154,51 @@ impl Farm {
 
     /// A person purges a finished run. Returns why nothing was purged, or an empty text.
     pub async fn purge_run(&self, run: RunId, actor: &str) -> ServiceResult<String> {
+        let (farm, actor) = (self.handle(), actor.to_owned());
+        let farm = farm.ok_or_else(|| ServiceError::Unavailable("the farm is shutting down".to_owned()))?;
+        // In a task of its own: a caller who goes away must not leave the run half opened.
+        let work = spawn::task("purge", async move { farm.purge_finished(run, &actor).await });
+        work.await.map_err(|error| ServiceError::Bug(format!("purging run {run}: {error}")))?
+    }
+
+    async fn purge_finished(&self, run: RunId, actor: &str) -> ServiceResult<String> {
         let stored = self.store.run(run).await?;
         let stored = stored.ok_or_else(|| ServiceError::NotFound("No run with this id".to_owned()))?;
-        let cached = self.runs.put(&stored);
         if self.state.read_run(run).await?.is_some() || !stored.doc.get_bool("finished").unwrap_or(false) {
+            let cached = CachedRun::new(&stored);
             return self.not_purged(&cached, actor, "Can only purge completed run").await;
         }
-        if !self.load_into(&stored, Phase::Finished).await? {
-            return Err(ServiceError::Unavailable(format!("run {run} is being changed by somebody else")));
+        let (_turn, cached) = self.open_finished(run).await?;
+        let outcome = self.purge_opened(run, &cached, actor).await;
+        if outcome.as_ref().map_or(true, |message| !message.is_empty()) {
+            // Only a run that no operation has taken further leaves by this.
+            self.state.unload_run(self.generation(), run).await?;
+            self.runs.forget(run);
         }
+        match outcome? {
+            message if message.is_empty() => Ok(message),
+            message => self.not_purged(&cached, actor, &message).await,
+        }
+    }
+
+    /// Puts a finished run into the schedule, closed, with the turn to change it.
+    pub(super) async fn open_finished(&self, run: RunId) -> ServiceResult<(Turn, Arc<CachedRun>)> {
+        let busy = || ServiceError::Unavailable(format!("run {run} is being changed by somebody else"));
+        let turn = self.sagas.begin(run).ok_or_else(busy)?;
+        let stored = self.store.run(run).await?.ok_or_else(busy)?;
+        if !stored.doc.get_bool("finished").unwrap_or(false) || !self.load_into(&stored, Phase::Finished).await? {
+            return Err(busy());
+        }
+        // From here on nobody else can open it; whoever did before may have changed it since it was read.
+        let again = self.store.run(run).await;
+        if !matches!(&again, Ok(Some(again)) if again.meta == stored.meta) {
+            self.state.unload_run(self.generation(), run).await?;
+            return Err(busy());
+        }
+        Ok((turn, self.runs.put(&stored)))
+    }
+
+    async fn purge_opened(&self, run: RunId, cached: &CachedRun, actor: &str) -> ServiceResult<String> {
         let now = self.now();
         let operation = RunOperation {
             id: random::object_id(),
@@ -172,15 +209,12 @@ impl Farm {
             worker_stop: None,
             purge: None,
         };
-        let operation = self.decide_purge(run, &cached, operation, PurgeRule::MANUAL).await?;
+        let operation = self.decide_purge(run, cached, operation, PurgeRule::MANUAL).await?;
         let message = operation.purge.as_ref().map(|purge| purge.message.clone()).unwrap_or_default();
         if message.is_empty() {
             self.close_down(run, operation).await?;
-            return Ok(message);
         }
-        self.state.unload_run(self.generation(), run).await?;
-        self.runs.forget(run);
-        self.not_purged(&cached, actor, &message).await
+        Ok(message)
     }
 
     async fn not_purged(&self, run: &CachedRun, actor: &str, why: &str) -> ServiceResult<String> {

@@ -16,11 +16,12 @@ use crate::domain::fold::{Record, growth_of};
 use crate::domain::ids::{Generation, Millis, RunId, ShortWorkerName, TaskId, TaskKey, Version};
 use crate::domain::names::LegacyUsernames;
 use crate::domain::run::{Counters, Phase, RunKind};
-use crate::domain::task::{TailEntry, TaskRecord};
+use crate::domain::results::Stats;
+use crate::domain::task::{Contribution, TailEntry, TaskRecord};
 use crate::state::{ArgsFields, LoadState, RunLoad, SeenView};
 use crate::store::codec::{as_date, as_number, read_stats};
-use crate::store::{DocumentWrite, StoredRun, TaskWrite};
-use crate::sys::{random, spawn};
+use crate::store::{DocumentWrite, NO_VERSION, StoredRun, TaskWrite};
+use crate::sys::random;
 
 impl Farm {
     /// Raises the generation, seals out older writers, and loads the schedule. Afterwards the farm is ready, and sagas
@@ -54,7 +55,7 @@ impl Farm {
         }
         self.set_ready(true);
         tracing::info!(%generation, runs = runs.len(), sealed, "the schedule is loaded");
-        self.resume(&runs).await?;
+        self.resume(&runs).await;
         Ok(generation)
     }
 
@@ -105,14 +106,15 @@ impl Farm {
         }
         self.report_differences(stored, &scan.counters);
         let mut record = Record::from_args(args, stored.meta.folded)?;
-        if stored.meta.generation == Generation(0)
-            && let Record::Sprt { folded, .. } = &mut record
-        {
-            // Never scheduled here: whatever has been played is in the record.
-            *folded = growth_of(&scan.counters.results);
-        }
         scan.tail.sort_by_key(|entry| entry.seq);
         scan.tail.dedup_by_key(|entry| entry.seq);
+        if stored.meta.version == NO_VERSION
+            && let Record::Sprt { folded, .. } = &mut record
+        {
+            // Nobody has written a record here (the seal leaves versions alone): it holds what the tasks hold, without
+            // what is still to be folded.
+            *folded = folded_before(&scan.counters.results, &scan.tail);
+        }
         let sequence = scan.tail.last().map_or(stored.meta.position, |entry| entry.seq);
         let gauge = |key: &str| as_number(stored.doc.get(key)).unwrap_or(0.0);
         Ok(RunLoad {
@@ -194,26 +196,23 @@ impl Farm {
     }
 
     /// Takes up interrupted sagas, and finishes what is decided.
-    async fn resume(&self, runs: &[StoredRun]) -> ServiceResult<()> {
+    async fn resume(&self, runs: &[StoredRun]) {
         for stored in runs {
-            let run = stored.id;
-            match (stored.meta.phase, &stored.meta.operation) {
-                (Phase::Finishing | Phase::Purging, Some(operation)) => {
-                    tracing::info!(%run, "taking up an interrupted finish");
-                    let operation = operation.clone();
-                    let Some(farm) = self.handle() else { continue };
-                    spawn::task("finish", async move {
-                        if let Err(error) = farm.close_down(run, operation).await {
-                            tracing::error!(%run, %error, "the interrupted finish could not be ended");
-                        }
-                    });
-                }
-                _ => {
-                    if self.fold_now(run).await? {
-                        self.finish(run, Stop::decided()).await?;
-                    }
-                }
+            // Whatever goes wrong here is taken up again by the leader.
+            if let Err(error) = self.resume_run(stored).await {
+                tracing::error!(run = %stored.id, %error, "what was interrupted could not be taken up");
             }
+        }
+    }
+
+    async fn resume_run(&self, stored: &StoredRun) -> ServiceResult<()> {
+        let run = stored.id;
+        if let (Phase::Finishing | Phase::Purging, Some(operation)) = (stored.meta.phase, &stored.meta.operation) {
+            let Some(turn) = self.sagas.begin(run) else { return Ok(()) };
+            tracing::info!(%run, "taking up an interrupted finish");
+            self.start_saga(turn, run, operation.clone())?;
+        } else if self.fold_now(run).await? {
+            self.finish(run, Stop::decided()).await?;
         }
         Ok(())
     }
@@ -285,6 +284,19 @@ impl Scan {
             self.voids.push(void);
         }
     }
+}
+
+/// Counts that a record has seen if `tail` is what it hasn't.
+fn folded_before(results: &Stats, tail: &[TailEntry]) -> [i64; 8] {
+    let mut folded = growth_of(results);
+    for entry in tail {
+        if let Contribution::Sprt(growth) = &entry.what {
+            for (count, step) in folded.iter_mut().zip(growth) {
+                *count = count.wrapping_sub(*step);
+            }
+        }
+    }
+    folded
 }
 
 fn read_seen(seen: &Document) -> Vec<SeenView> {

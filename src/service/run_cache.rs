@@ -158,7 +158,11 @@ impl RunCache {
         }
         let Some(stored) = self.store.run(id).await? else { return Ok(None) };
         let run = Arc::new(CachedRun::new(&stored));
-        self.runs.write().insert(id, run.clone());
+        let mut runs = self.runs.write();
+        // Whoever read later may have been faster.
+        if runs.get(&id).is_none_or(|there| there.args_version <= run.args_version) {
+            runs.insert(id, run.clone());
+        }
         Ok(Some(run))
     }
 

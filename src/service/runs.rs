@@ -6,6 +6,7 @@ use super::Farm;
 use super::documents::{log_entry, run_write};
 use super::error::{ServiceError, ServiceResult};
 use super::finish::Stop;
+use super::run_cache::CachedRun;
 use crate::domain::action::{Action, Event, RunLabel};
 use crate::domain::fold::Record;
 use crate::domain::ids::RunId;
@@ -18,7 +19,7 @@ use crate::domain::run::Phase;
 use crate::state::{ArgsFields, SetRunFields};
 use crate::store::codec::{as_count, as_date, as_number, read_stats};
 use crate::store::{DocumentWrite, PatchOutcome, RunMeta, RunPatch, StoredRun};
-use crate::sys::random;
+use crate::sys::{random, spawn};
 
 /// How often a change is tried again when somebody else changes the same run.
 const TRIES: usize = 5;
@@ -203,25 +204,33 @@ impl Farm {
 
     /// A finished run goes on: durable first, then in the schedule.
     async fn revive(&self, run: RunId) -> ServiceResult<()> {
-        let stored = self.store.run(run).await?.ok_or_else(unknown)?;
-        let cached = self.runs.put(&stored);
-        if !self.load_into(&stored, Phase::Finished).await? {
-            return Err(ServiceError::Unavailable(format!("run {run} is being changed by somebody else")));
-        }
+        let farm = self.handle();
+        let farm = farm.ok_or_else(|| ServiceError::Unavailable("the farm is shutting down".to_owned()))?;
+        // In a task of its own: a caller who goes away must not leave the run half opened.
+        let work = spawn::task("revive", async move {
+            let (_turn, cached) = farm.open_finished(run).await?;
+            let written = farm.write_revived(run, &cached).await;
+            farm.state.unload_run(farm.generation(), run).await?;
+            farm.runs.forget(run);
+            written?;
+            farm.load_stored(run).await.map(|_| ())
+        });
+        work.await.map_err(|error| ServiceError::Bug(format!("reviving run {run}: {error}")))?
+    }
+
+    async fn write_revived(&self, run: RunId, cached: &CachedRun) -> ServiceResult<()> {
         let view = self.state.read_run(run).await?.ok_or_else(unknown)?;
         let mut record = Record::parse(&view.record)?;
         record.restart(&view.counters.results, false)?;
-        let mut write = run_write(&view, &cached, &record);
+        let mut write = run_write(&view, cached, &record);
         write.version = view.version.next();
         write.write_id = random::write_id();
         write.phase = Phase::Running;
+        write.operation = None;
         for flag in ["finished", "deleted", "failed", "is_green", "is_yellow"] {
             write.set.push((flag.to_owned(), Bson::Boolean(false)));
         }
-        self.committer.write_all(vec![DocumentWrite::Run(Box::new(write))]).await?;
-        self.state.unload_run(self.generation(), run).await?;
-        self.load_stored(run).await?;
-        Ok(())
+        self.committer.write_all(vec![DocumentWrite::Run(Box::new(write))]).await
     }
 
     /// Stops a run, as a person.

@@ -6,7 +6,8 @@ use super::error::{ServiceError, ServiceResult};
 use super::finish::Stop;
 use super::lookup::Named;
 use crate::domain::action::{Action, Event};
-use crate::domain::run::WorkerStop;
+use crate::domain::ids::RunId;
+use crate::domain::run::{Phase, WorkerStop};
 use crate::domain::validate::WorkerRequest;
 
 /// Core hours that an account must have contributed before its workers may stop runs.
@@ -22,6 +23,7 @@ impl Farm {
         let run = named.run.ok_or_else(|| ServiceError::Invalid("Missing run_id".to_owned()))?;
         let finished = || ServiceError::Refused(format!("Run {run} is already finished"));
         if self.is_finished(run).await? {
+            self.require_durable_end(run).await?;
             return Err(finished());
         }
         let key = named.required()?;
@@ -42,6 +44,17 @@ impl Farm {
         if self.finish(run, Stop::by_worker(username, stop)).await? {
             return Ok(());
         }
+        self.require_durable_end(run).await?;
         Err(finished())
+    }
+
+    /// "Already finished" is said of an end that a restart would know of, too (`durability.md` section 3).
+    async fn require_durable_end(&self, run: RunId) -> ServiceResult<()> {
+        match self.store.run(run).await? {
+            Some(stored) if stored.meta.phase == Phase::Running => {
+                Err(ServiceError::Unavailable(format!("the end of run {run} is not written yet")))
+            }
+            _ => Ok(()),
+        }
     }
 }

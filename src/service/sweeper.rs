@@ -3,9 +3,11 @@
 
 use super::Farm;
 use super::error::ServiceResult;
-use crate::domain::ids::Millis;
-use crate::domain::run::Phase;
-use crate::state::DirtyFilter;
+use super::finish::Stop;
+use crate::domain::fold::Record;
+use crate::domain::ids::{Millis, RunId};
+use crate::domain::run::{Phase, RunKind};
+use crate::state::{DirtyFilter, RunView};
 
 /// A version may be on its way for so long before the sweeper sends it too, ms.
 const GRACE: i64 = 3000;
@@ -35,18 +37,75 @@ impl Farm {
         Ok(views.len())
     }
 
-    /// Copies the counters and records of running runs to the store, where they have changed.
+    /// Copies the counters and records of running runs to the store, where they have changed, and
+    /// finishes those that are decided. Returns how many were copied.
     pub async fn flush_runs(&self) -> ServiceResult<usize> {
         let mut flushed = 0;
+        let mut failure = None;
         for view in self.state.read_runs().await? {
-            if view.phase != Phase::Running || view.durable >= view.version {
-                continue;
-            }
-            if let Some(run) = self.runs.at_least(view.id, view.args_version).await? {
-                self.flush_run(view.id, &run).await?;
-                flushed += 1;
+            match self.flush_running(&view).await {
+                Ok(written) => flushed += usize::from(written),
+                // One run's trouble is not the others'.
+                Err(error) => {
+                    tracing::warn!(run = %view.id, %error, "a run could not be copied to the store");
+                    failure = Some(error);
+                }
             }
         }
-        Ok(flushed)
+        failure.map_or(Ok(flushed), Err)
     }
+
+    async fn flush_running(&self, view: &RunView) -> ServiceResult<bool> {
+        if view.phase != Phase::Running {
+            return Ok(false);
+        }
+        let dirty = view.durable < view.version;
+        if dirty && let Some(run) = self.runs.at_least(view.id, view.args_version).await? {
+            self.flush_run(view.id, &run).await?;
+        }
+        // The report that decided may have lost its request before it could end the run.
+        if is_decided(view)? {
+            self.finish(view.id, Stop::decided()).await?;
+        }
+        Ok(dirty)
+    }
+
+    /// Brings what is in the store but did not arrive in the schedule: a change of arguments, a run that was created
+    /// or revived, whose request was interrupted between the two.
+    pub async fn reconcile(&self) -> ServiceResult<()> {
+        for stored in self.store.unfinished_runs().await? {
+            let run = stored.id;
+            match self.state.read_run(run).await? {
+                Some(view) if view.args_version < stored.meta.args_version => {
+                    self.take_over_args(run, stored.meta.args_version).await?;
+                }
+                Some(_) => {}
+                None => self.bring_back(run).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn bring_back(&self, run: RunId) -> ServiceResult<()> {
+        // Under the turn nobody of this process is about to take the run out.
+        let Some(_turn) = self.sagas.begin(run) else { return Ok(()) };
+        if self.state.read_run(run).await?.is_some() {
+            return Ok(());
+        }
+        let Some(stored) = self.store.run(run).await? else { return Ok(()) };
+        if stored.doc.get_bool("finished").unwrap_or(false) {
+            return Ok(());
+        }
+        tracing::warn!(%run, "an unfinished run was missing in the schedule");
+        self.load_into(&stored, stored.meta.phase).await?;
+        Ok(())
+    }
+}
+
+/// Whether what is folded already, or the number of games, ends the run.
+fn is_decided(view: &RunView) -> ServiceResult<bool> {
+    if view.counters.results.games() >= view.num_games {
+        return Ok(true);
+    }
+    Ok(matches!(view.kind, RunKind::Sprt { .. }) && Record::parse(&view.record)?.verdict().is_some())
 }

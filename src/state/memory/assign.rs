@@ -38,7 +38,10 @@ impl Tables {
         }
         match self.standing(&request.worker, now) {
             Standing::Duplicate(duplicate) => return AdmissionOutcome::Duplicate(duplicate),
-            Standing::Unanswered(task) => return AdmissionOutcome::Repeated(Box::new(task)),
+            Standing::Unanswered(task) => {
+                self.deliver(&task);
+                return AdmissionOutcome::Repeated(Box::new(task));
+            }
             Standing::Nobody | Standing::ToReplace(_) => {}
         }
         if self.at_machine_limit(&request.worker, request.machine_limit) {
@@ -72,7 +75,11 @@ impl Tables {
         }
         let replaced = match self.standing(&request.worker, now) {
             Standing::Duplicate(duplicate) => return AssignOutcome::Duplicate(duplicate),
-            Standing::Unanswered(task) => return AssignOutcome::Repeated(Box::new(task)),
+            Standing::Unanswered(task) => {
+                self.slots.remove(&request.slot);
+                self.deliver(&task);
+                return AssignOutcome::Repeated(Box::new(task));
+            }
             Standing::ToReplace(key) => Some(key),
             Standing::Nobody => None,
         };
@@ -160,6 +167,14 @@ impl Tables {
             }
         }
         Standing::ToReplace(*key)
+    }
+
+    /// A repeated claim that is durable is answered with this: nothing will be acknowledged for it later (a claim that
+    /// a rebuild loaded, say), and a worker that asks once more must not get the same task for ever.
+    fn deliver(&mut self, task: &TaskView) {
+        if task.is_durable() {
+            self.mark_answered(task.record.key);
+        }
     }
 
     fn at_machine_limit(&self, worker: &TaskWorker, limit: u32) -> bool {

@@ -29,7 +29,8 @@ impl Tables {
             return PhaseOutcome::Refused(Box::new(run.view()));
         }
         run.phase = request.to;
-        run.operation = matches!(request.to, Phase::Finishing | Phase::Purging).then_some(request.operation);
+        // A finished run keeps its operation until it leaves: its last write may have to be repeated.
+        run.operation = (request.to != Phase::Running).then_some(request.operation);
         if request.to == Phase::Finished {
             run.nps = 0.0;
             run.games_per_minute = 0.0;

@@ -164,7 +164,8 @@ impl Tables {
         let counters = &mut run.counters;
         counters.workers = counters.workers.saturating_sub(1);
         counters.cores = counters.cores.saturating_sub(cores);
-        counters.committed_games = (counters.committed_games + games).saturating_sub(record.num_games);
+        counters.committed_games =
+            counters.committed_games.saturating_add(games).saturating_sub(record.num_games);
         run.touch(write_id);
         self.active.remove(&(last_seen, key));
         if let Some(addr) = remote_addr {
@@ -201,9 +202,7 @@ impl Tables {
         let Some(run) = self.runs.get_mut(&key.run) else { return };
         let Some(held) = run.tasks.get_mut(&key.task) else { return };
         held.durable = held.durable.max(version);
-        if !held.record.answered {
-            Arc::make_mut(&mut held.record).answered = true;
-        }
+        mark_answered(held);
         if held.durable < held.record.version {
             return;
         }
@@ -213,6 +212,13 @@ impl Tables {
         // A closed task leaves once it is durable and its contributions are in the durable record.
         if !held.record.active {
             run.tasks.remove(&key.task);
+        }
+    }
+
+    /// Notes that a task's worker knows of it.
+    pub(super) fn mark_answered(&mut self, key: TaskKey) {
+        if let Some(held) = self.runs.get_mut(&key.run).and_then(|run| run.tasks.get_mut(&key.task)) {
+            mark_answered(held);
         }
     }
 
@@ -232,6 +238,12 @@ impl Tables {
             .map(RunState::view)
             .collect();
         DirtyView { tasks, runs }
+    }
+}
+
+fn mark_answered(held: &mut Held) {
+    if !held.record.answered {
+        Arc::make_mut(&mut held.record).answered = true;
     }
 }
 

@@ -13,6 +13,10 @@ use crate::state::{
     SliceOutcome, StateError, StateResult, UpdateOutcome, UpdateRefusal, UpdateTask,
 };
 
+/// More games than any run can have: what a double counts exactly. A report beyond is nonsense, and must not reach
+/// sums and statistics.
+const MAX_GAMES: u64 = 1 << 53;
+
 impl Tables {
     /// Steps 5 to 7 of `spec/worker-api.md` section 1.8: the run, the task, and whose it is.
     fn identify(&self, who: &Caller) -> Result<(), Absent> {
@@ -51,6 +55,8 @@ impl Tables {
         let alive = self.alive(who.key).is_some();
         if alive {
             self.refresh(who.key, now);
+            // Who knows of the task has had the answer to its claim.
+            self.mark_answered(who.key);
         }
         BeatOutcome::Alive(alive)
     }
@@ -84,11 +90,16 @@ impl Tables {
             let task = Box::new(self.view(key).ok_or_else(|| lost(key))?);
             return Ok(UpdateOutcome::Refused { error, task });
         }
-        let Some(results) = run.counters.results.replace(&old, &request.stats) else {
-            return Err(StateError::Bug(format!(
-                "the results of run {} leave the range of a count",
-                key.run
-            )));
+        let results = run.counters.results.replace(&old, &request.stats);
+        let Some(results) = results.filter(|results| results.games() <= MAX_GAMES) else {
+            self.deactivate(key, generation, request.write_id, now, None);
+            let error = UpdateRefusal::Incompatible {
+                before: old.games(),
+                now: request.stats.games(),
+                spsa: request.spsa.map_or(0, |report| report.games()),
+            };
+            let task = Box::new(self.view(key).ok_or_else(|| lost(key))?);
+            return Ok(UpdateOutcome::Refused { error, task });
         };
 
         // Everything is checked; from here on nothing can fail.

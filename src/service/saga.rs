@@ -1,0 +1,104 @@
+//! Who carries out a saga: at most one task of this process per run, and somebody in the end.
+//!
+//! A saga whose task died, or met a store that was away, leaves its operation in the schedule. [`Farm::take_up_sagas`]
+//! goes on with it, as a rebuild does with what it finds in the store.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::Farm;
+use super::error::{ServiceError, ServiceResult};
+use crate::domain::ids::RunId;
+use crate::domain::run::{Phase, RunOperation};
+use crate::sys::spawn;
+
+/// An operation younger than this is left to whoever began it, ms.
+const GRACE: i64 = 5000;
+
+/// Runs that are in the hands of a task of this process.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turns(Arc<Mutex<HashSet<RunId>>>);
+
+/// The right to change a run's phase; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    turns: Turns,
+    run: RunId,
+}
+
+impl Turns {
+    /// The turn for a run; None while another task has it.
+    pub(super) fn begin(&self, run: RunId) -> Option<Turn> {
+        self.0.lock().insert(run).then(|| Turn { turns: self.clone(), run })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.0.lock().remove(&self.run);
+    }
+}
+
+impl Farm {
+    /// Carries out the saga of a run whose phase was flipped, in a task of its own, so that a caller who goes away
+    /// interrupts nothing. The receiver learns when phase and operation are durable; the handle, when all is done.
+    pub(super) fn start_saga(
+        &self,
+        turn: Turn,
+        run: RunId,
+        operation: RunOperation,
+    ) -> ServiceResult<(oneshot::Receiver<ServiceResult<()>>, tokio::task::JoinHandle<ServiceResult<()>>)> {
+        let Some(farm) = self.handle() else {
+            return Err(ServiceError::Unavailable("the farm is shutting down".to_owned()));
+        };
+        let (durable, wait) = oneshot::channel();
+        let rest = spawn::task("finish", async move {
+            let _turn = turn;
+            let begun = farm.make_saga_durable(run).await;
+            let failed = begun.clone().err();
+            let _ = durable.send(begun);
+            let outcome = match failed {
+                Some(error) => Err(error),
+                None => farm.close_down(run, operation).await,
+            };
+            if let Err(error) = &outcome {
+                tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again");
+            }
+            outcome
+        });
+        Ok((wait, rest))
+    }
+
+    /// The run document with phase and operation, behind all its tasks. A saga at its last step has that behind it.
+    async fn make_saga_durable(&self, run: RunId) -> ServiceResult<()> {
+        let last = self.state.read_run(run).await?.is_none_or(|view| view.phase == Phase::Finished);
+        if last {
+            return Ok(());
+        }
+        let cached = self.runs.at_least(run, 0).await?;
+        let cached = cached.ok_or_else(|| ServiceError::Bug(format!("run {run} is not in the store")))?;
+        self.flush_run(run, &cached).await
+    }
+
+    /// Goes on with sagas that nobody carries out, but for those that began a moment ago. Returns how many.
+    pub async fn take_up_sagas(&self) -> ServiceResult<usize> {
+        let latest = self.state.now().await?.0 - GRACE;
+        let mut taken_up = 0;
+        for run in self.state.read_runs().await?.into_iter().map(|view| view.id) {
+            let Some(turn) = self.sagas.begin(run) else { continue };
+            // Looked at under the turn: what was true before may be over.
+            let Some(view) = self.state.read_run(run).await? else { continue };
+            let Some(operation) = view.operation.filter(|_| view.phase != Phase::Running) else { continue };
+            if operation.time.0 > latest {
+                continue;
+            }
+            tracing::info!(%run, reason = ?operation.reason, "taking up an interrupted saga");
+            self.start_saga(turn, run, operation)?;
+            taken_up += 1;
+        }
+        Ok(taken_up)
+    }
+}
