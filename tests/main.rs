@@ -3,6 +3,7 @@
 mod documents;
 mod drills;
 mod durability;
+mod import;
 mod simulate;
 mod vectors;
 mod wire;

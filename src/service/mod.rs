@@ -9,6 +9,7 @@ pub mod error;
 pub mod failed_task;
 pub mod finish;
 pub mod folding;
+pub mod import;
 pub mod lookup;
 pub mod purge;
 pub mod read;

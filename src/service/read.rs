@@ -16,7 +16,7 @@ use crate::domain::stats::elo::EloModel;
 use crate::domain::stats::sprt_elo::{SprtEstimate, SprtQuestion};
 use crate::domain::task::TaskRecord;
 use crate::state::{RunView, TaskLookup};
-use crate::store::codec::{as_number, bad_task, public_task, read_stats, set_path};
+use crate::store::codec::{OWN, as_number, bad_task, public_task, read_stats, set_path};
 use crate::store::{FinishedQuery, PgnEntry, StoredRun};
 use crate::sys::spawn;
 
@@ -204,6 +204,7 @@ pub fn stripped(mut doc: Document) -> Document {
 }
 
 fn texts(mut doc: Document) -> Document {
+    doc.remove(OWN);
     if let Ok(id) = doc.get_object_id("_id") {
         doc.insert("_id", id.to_hex());
     }

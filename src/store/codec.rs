@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, DateTime, Document, doc};
 
-use super::{StoreError, StoreResult};
+use super::{StoreError, StoreResult, legacy_form};
 use crate::domain::action::CloseCause;
 use crate::domain::ids::{Generation, Millis, ShortWorkerName, TaskKey, Version, WriteId};
 use crate::domain::results::Stats;
@@ -16,6 +16,9 @@ use crate::domain::task::{BadMark, BodyDigest, SpsaRound, TailEntry, TaskRecord,
 
 /// Key of what Shoal keeps in a document beside fishtest's fields.
 pub const OWN: &str = "shoal";
+
+/// Key, within [`OWN`], of the form that a task was imported in. In a record it stands in `extra`, under [`OWN`].
+const LEGACY_FORM: &str = "legacy_form";
 
 /// An integer as fishtest stores it: 32 bits when it fits, else 64 (`spec/storage.md` section 1).
 pub fn int(value: u64) -> Bson {
@@ -106,8 +109,15 @@ pub fn set_path(doc: &mut Document, path: &str, value: Bson) {
     }
 }
 
-/// A task in fishtest's layout: what `tasks[n]` holds.
+/// A task in fishtest's layout: what `tasks[n]` holds, in the form that it was imported in as far as it has not changed.
 pub fn public_task(record: &TaskRecord) -> Document {
+    let mut out = plain_task(record);
+    legacy_form::restore(&mut out, &record.extra);
+    out
+}
+
+/// A task in the layout of today, whatever form it was imported in.
+pub fn plain_task(record: &TaskRecord) -> Document {
     let mut out = doc! { "num_games": int(record.num_games), "active": record.active };
     if record.worker.is_some() || !record.worker_info.is_empty() {
         out.insert("worker_info", worker_info(record));
@@ -122,6 +132,7 @@ pub fn public_task(record: &TaskRecord) -> Document {
         out.insert("spsa_params", spsa_round_document(round));
     }
     out.extend(record.extra.clone());
+    out.remove(OWN);
     out
 }
 
@@ -140,6 +151,8 @@ pub fn bad_task(record: &TaskRecord) -> Option<Document> {
     out.insert("residual", mark.residual);
     out.insert("residual_color", mark.residual_color.clone());
     out.extend(mark.extra.clone());
+    out.remove(OWN);
+    legacy_form::restore(&mut out, &mark.extra);
     Some(out)
 }
 
@@ -148,7 +161,10 @@ fn worker_info(record: &TaskRecord) -> Document {
     let mut out = (*record.worker_info).clone();
     let Some(worker) = &record.worker else { return out };
     let country = out.remove("country_code");
-    out.insert("remote_addr", worker.remote_addr.clone());
+    // Very old documents have no address.
+    if !worker.remote_addr.is_empty() {
+        out.insert("remote_addr", worker.remote_addr.clone());
+    }
     if let Some(country) = country {
         out.insert("country_code", country);
     }
@@ -162,13 +178,16 @@ fn spsa_round_document(round: &SpsaRound) -> Document {
 
 /// A task as Shoal stores it.
 pub fn task_document(record: &TaskRecord) -> StoreResult<Document> {
-    let mut out = public_task(record);
+    let mut out = plain_task(record);
     let mut own = doc! {
         "digests": record.digests.iter().map(|digest| Bson::Int64(digest.0 as i64)).collect::<Vec<_>>(),
         "tail": to_bson(&record.tail)?,
     };
     if let Some(cause) = &record.cause {
         own.insert("cause", to_bson(cause)?);
+    }
+    if let Some(form) = record.extra.get(OWN) {
+        own.insert(LEGACY_FORM, form.clone());
     }
     if let Some(mark) = &record.bad {
         own.insert(
@@ -231,6 +250,9 @@ pub fn read_task(
         None => None,
     };
     let bad = own.get_document("bad").ok().map(read_mark);
+    if let Some(form) = own.get(LEGACY_FORM) {
+        doc.insert(OWN, form.clone());
+    }
     Ok(TaskRecord {
         key,
         generation,

@@ -5,9 +5,11 @@
 //! adds beside them; [`codec`] is the one place that knows both.
 
 pub mod codec;
+pub mod legacy_form;
 pub mod sqlite;
 pub mod types;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -108,6 +110,8 @@ pub trait UserStore: Send + Sync {
 pub trait ActionStore: Send + Sync {
     /// Appends entries; one whose `_id` is there already is done.
     async fn insert_actions(&self, actions: &[Document]) -> StoreResult<()>;
+    /// Those of the identities that entries have.
+    async fn known_actions(&self, ids: &[ObjectId]) -> StoreResult<HashSet<ObjectId>>;
     /// Entries that match, newest first.
     async fn find_actions(&self, query: &ActionQuery, limit: usize) -> StoreResult<Vec<Document>>;
 }

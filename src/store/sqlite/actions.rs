@@ -1,8 +1,10 @@
 //! The event log.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bson::oid::ObjectId;
 use bson::{Bson, Document};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
@@ -254,6 +256,21 @@ impl ActionStore for SqliteStore {
     async fn insert_actions(&self, actions: &[Document]) -> StoreResult<()> {
         let encoded = encode_all(actions)?;
         self.write(move |transaction| insert(transaction, &encoded)).await
+    }
+
+    async fn known_actions(&self, ids: &[ObjectId]) -> StoreResult<HashSet<ObjectId>> {
+        let ids = ids.to_vec();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT 1 FROM actions WHERE id = ?1")?;
+            let mut known = HashSet::new();
+            for id in ids {
+                if statement.exists(params![id.bytes()])? {
+                    known.insert(id);
+                }
+            }
+            Ok(known)
+        })
+        .await
     }
 
     async fn find_actions(&self, query: &ActionQuery, limit: usize) -> StoreResult<Vec<Document>> {

@@ -1,0 +1,104 @@
+//! Blocks of workers, networks, and the key-value collection (`spec/storage.md` sections 7, 9 and 10).
+
+use bson::{Bson, Document};
+
+use super::Outcome;
+use super::fields::{Check, count, flag, object_id, required_text, text};
+use crate::domain::ids::ShortWorkerName;
+use crate::domain::names::{is_net_name, is_short_worker_name};
+use crate::store::codec::as_date;
+use crate::store::{Store, StoreResult, WorkerBlock};
+
+/// A worker's block state.
+pub(super) async fn import_worker(store: &dyn Store, document: Document) -> StoreResult<Outcome> {
+    let block = match read_block(&document) {
+        Ok(block) => block,
+        Err(reason) => return Ok(Outcome::Rejected(reason)),
+    };
+    match store.worker(&block.name).await? {
+        Some(there) if there == block => Ok(Outcome::AlreadyThere),
+        Some(_) => Ok(Outcome::Differs),
+        None => {
+            store.put_worker(&block, &[]).await?;
+            Ok(Outcome::Taken(Vec::new()))
+        }
+    }
+}
+
+fn read_block(document: &Document) -> Check<WorkerBlock> {
+    let name = required_text(document, "worker_name")?;
+    if !is_short_worker_name(name) {
+        return Err("`worker_name` is not <username>-<number>cores-<2 to 8 letters and digits>".to_owned());
+    }
+    Ok(WorkerBlock {
+        id: object_id(document)?,
+        name: ShortWorkerName(name.to_owned()),
+        blocked: flag(document, "blocked")?.ok_or("no `blocked`")?,
+        message: text(document, "message")?.unwrap_or_default().to_owned(),
+        last_updated: as_date(document.get("last_updated")).ok_or("`last_updated` is not a date")?,
+    })
+}
+
+/// A network's document, without the network itself, which very old ones hold.
+pub(super) async fn import_net(store: &dyn Store, mut document: Document) -> StoreResult<Outcome> {
+    document.remove("nn");
+    let name = match net_name(&document) {
+        Ok(name) => name,
+        Err(reason) => return Ok(Outcome::Rejected(reason)),
+    };
+    match store.net(&name).await? {
+        Some(there) if there == document => Ok(Outcome::AlreadyThere),
+        Some(_) => Ok(Outcome::Differs),
+        None => {
+            store.put_net(&document).await?;
+            Ok(Outcome::Taken(Vec::new()))
+        }
+    }
+}
+
+fn net_name(document: &Document) -> Check<String> {
+    object_id(document)?;
+    text(document, "user")?;
+    count(document, "downloads")?;
+    let name = required_text(document, "name")?;
+    if !is_net_name(name) {
+        return Err("`name` is not nn-<12 hex digits>.nnue".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+/// A value of the key-value collection, verbatim. One that is there is newer.
+pub(super) async fn import_kv(store: &dyn Store, mut document: Document) -> StoreResult<Outcome> {
+    let (key, value) = match (document.remove("_id"), document.remove("value")) {
+        (Some(Bson::String(key)), Some(value)) => (key, value),
+        (Some(Bson::String(_)), None) => return Ok(Outcome::Rejected("no `value`".to_owned())),
+        _ => return Ok(Outcome::Rejected("`_id` is not a text".to_owned())),
+    };
+    if let Err(reason) = check_value(&key, &value) {
+        return Ok(Outcome::Rejected(reason));
+    }
+    if let Some(field) = document.keys().next() {
+        return Ok(Outcome::Rejected(format!("`{field}` beside `_id` and `value`")));
+    }
+    match store.kv(&key).await? {
+        Some(there) if there == value => Ok(Outcome::AlreadyThere),
+        Some(_) => Ok(Outcome::Differs),
+        None => {
+            store.put_kv(&key, &value).await?;
+            Ok(Outcome::Taken(Vec::new()))
+        }
+    }
+}
+
+/// Values that the server itself reads must have its form; others are merely kept.
+fn check_value(key: &str, value: &Bson) -> Check<()> {
+    let good = match key {
+        "books" | "worker_runs" | "github_api_cache" => matches!(value, Bson::Document(_)),
+        "official_master_sha" => matches!(value, Bson::String(_)),
+        "legacy_usernames" => {
+            matches!(value, Bson::Array(names) if names.iter().all(|name| matches!(name, Bson::String(_))))
+        }
+        _ => true,
+    };
+    if good { Ok(()) } else { Err("`value` is not what this key holds".to_owned()) }
+}
