@@ -214,10 +214,6 @@ impl TestFarm {
         let ready = self.get("/readyz").await;
         assert_eq!(ready.status, 200, "{}", ready.text());
     }
-
-    pub async fn stop(&self) {
-        self.server.stop(false).await;
-    }
 }
 
 impl Drop for TestFarm {
