@@ -223,7 +223,7 @@ impl Drop for TestFarm {
     }
 }
 
-/// A sequential test of one pair a batch.
+/// A sequential test; its time control makes batches of 16 pairs.
 pub fn form() -> Value {
     json!({
         "base_tag": "master", "new_tag": "my_patch",
