@@ -214,10 +214,6 @@ impl TestFarm {
         let ready = self.get("/readyz").await;
         assert_eq!(ready.status, 200, "{}", ready.text());
     }
-
-    pub async fn stop(&self) {
-        self.server.stop(false).await;
-    }
 }
 
 impl Drop for TestFarm {
@@ -227,7 +223,7 @@ impl Drop for TestFarm {
     }
 }
 
-/// A sequential test of one pair a batch.
+/// A sequential test; its time control makes batches of 16 pairs.
 pub fn form() -> Value {
     json!({
         "base_tag": "master", "new_tag": "my_patch",

@@ -144,7 +144,7 @@ async fn a_field_that_is_wrong_is_named_with_its_value() {
 async fn inconsistent_results_are_refused_and_count_nothing() {
     let farm = TestFarm::start().await;
     let worker = Worker::new(1);
-    let run = farm.run(json!({})).await;
+    let run = farm.run(fixed_games(400)).await;
     worker.take(&farm).await;
     let before = farm.show(&run).await;
     let path = "/api/update_task";
@@ -255,7 +255,10 @@ async fn the_line_of_a_worker_is_logged_and_cut() {
     assert_eq!(log[0]["message"], "with context");
     assert_eq!(log[0]["run_id"], run.as_str());
     assert_eq!(log[0]["task_id"], 0);
-    assert_eq!(log[0]["run"], format!("my_patch-{}", &run[..7]));
+    assert_eq!(
+        log[0]["run"],
+        shoal::domain::names::run_name(shoal::domain::ids::RunId::parse(&run).unwrap(), "my_patch")
+    );
     assert_eq!(log[1]["message"].as_str().unwrap(), "é".repeat(5120));
     assert_eq!(log[1]["worker"], worker.long_name());
     assert_eq!(log[1].get("run_id"), None);
