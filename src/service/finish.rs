@@ -127,6 +127,10 @@ impl Farm {
     pub async fn flush_run(&self, run: RunId, cached: &CachedRun) -> ServiceResult<()> {
         self.fold_now(run).await?;
         let Some(view) = self.state.read_run(run).await? else { return Ok(()) };
+        if view.phase == Phase::Finished {
+            // That version is the saga's last write, which says more: this one must not come before it.
+            return Ok(());
+        }
         self.flush_tasks(run).await?;
         if view.durable >= view.version {
             // A saga that a rebuild found: its version is the stored one, but the write's identity isn't known here.
