@@ -15,6 +15,7 @@ use super::Farm;
 use super::documents::run_write;
 use super::error::{ServiceError, ServiceResult};
 use super::run_cache::CachedRun;
+use super::saga::Saga;
 use crate::domain::action::{Action, Event};
 use crate::domain::fold::Record;
 use crate::domain::ids::{Millis, RunId, TaskId};
@@ -113,7 +114,7 @@ impl Farm {
             PhaseOutcome::Refused(_) | PhaseOutcome::NoRun => return Ok(false),
         }
         tracing::info!(%run, reason = ?operation.reason, actor = %operation.actor, "finishing");
-        let (durable, rest) = self.start_saga(turn, run, operation)?;
+        let Saga { durable, rest } = self.start_saga(turn, run, operation)?;
         durable
             .await
             .map_err(|_| ServiceError::Unavailable("the farm is shutting down".to_owned()))
