@@ -15,6 +15,7 @@ use super::Farm;
 use super::documents::run_write;
 use super::error::{ServiceError, ServiceResult};
 use super::run_cache::CachedRun;
+use super::saga::Saga;
 use crate::domain::action::{Action, Event};
 use crate::domain::fold::Record;
 use crate::domain::ids::{Millis, RunId, TaskId};
@@ -113,7 +114,7 @@ impl Farm {
             PhaseOutcome::Refused(_) | PhaseOutcome::NoRun => return Ok(false),
         }
         tracing::info!(%run, reason = ?operation.reason, actor = %operation.actor, "finishing");
-        let (durable, rest) = self.start_saga(turn, run, operation)?;
+        let Saga { durable, rest } = self.start_saga(turn, run, operation)?;
         durable
             .await
             .map_err(|_| ServiceError::Unavailable("the farm is shutting down".to_owned()))
@@ -127,6 +128,10 @@ impl Farm {
     pub async fn flush_run(&self, run: RunId, cached: &CachedRun) -> ServiceResult<()> {
         self.fold_now(run).await?;
         let Some(view) = self.state.read_run(run).await? else { return Ok(()) };
+        if view.phase == Phase::Finished {
+            // That version is the saga's last write, which says more: this one must not come before it.
+            return Ok(());
+        }
         self.flush_tasks(run).await?;
         if view.durable >= view.version {
             // A saga that a rebuild found: its version is the stored one, but the write's identity isn't known here.

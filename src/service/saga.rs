@@ -29,6 +29,14 @@ pub(super) struct Turn {
     run: RunId,
 }
 
+/// A saga under way.
+pub(super) struct Saga {
+    /// Learns when phase and operation are durable, or why not.
+    pub(super) durable: oneshot::Receiver<ServiceResult<()>>,
+    /// Ends with all of it.
+    pub(super) rest: tokio::task::JoinHandle<ServiceResult<()>>,
+}
+
 impl Turns {
     /// The turn for a run; None while another task has it.
     pub(super) fn begin(&self, run: RunId) -> Option<Turn> {
@@ -44,14 +52,8 @@ impl Drop for Turn {
 
 impl Farm {
     /// Carries out the saga of a run whose phase was flipped, in a task of its own, so that a caller who goes away
-    /// interrupts nothing. The receiver learns when phase and operation are durable; the handle, when all is done.
-    pub(super) fn start_saga(
-        &self,
-        turn: Turn,
-        run: RunId,
-        operation: RunOperation,
-    ) -> ServiceResult<(oneshot::Receiver<ServiceResult<()>>, tokio::task::JoinHandle<ServiceResult<()>>)>
-    {
+    /// interrupts nothing.
+    pub(super) fn start_saga(&self, turn: Turn, run: RunId, operation: RunOperation) -> ServiceResult<Saga> {
         let Some(farm) = self.handle() else {
             return Err(ServiceError::Unavailable("the farm is shutting down".to_owned()));
         };
@@ -70,7 +72,7 @@ impl Farm {
             }
             outcome
         });
-        Ok((wait, rest))
+        Ok(Saga { durable: wait, rest })
     }
 
     /// The run document with phase and operation, behind all its tasks. A saga at its last step has that behind it.

@@ -113,7 +113,11 @@ impl Life {
     /// Waits until a run is out of the schedule, or running again.
     pub fn settle(&self, run: RunId) {
         self.run(async {
-            for _ in 0..500 {
+            // Long enough for a slow disk; what a slow disk interrupted is taken up again.
+            for waited in 1..6000 {
+                if waited % 100 == 0 {
+                    self.farm.take_up_sagas().await.unwrap();
+                }
                 match self.farm.state.read_run(run).await.unwrap() {
                     Some(view) if view.phase == Phase::Running => return,
                     Some(_) => {}

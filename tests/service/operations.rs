@@ -1,18 +1,21 @@
 //! What people, workers and the leader do to runs, with the log entries of each (`spec/scheduling.md` sections 8, 9
 //! and 14).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::domain::ids::TaskId;
+use shoal::domain::ids::{RunId, TaskId, TaskKey};
 use shoal::domain::modify_run::ModifyRequest;
 use shoal::domain::results::Stats;
 use shoal::scheduler::Leadership;
-use shoal::service::ServiceError;
 use shoal::service::failed_task::FailedAnswer;
 use shoal::service::request_task::TaskAnswer;
+use shoal::service::{Farm, ServiceError};
 use shoal::state::{LeaseName, LeaseOutcome};
-use shoal::sys::spawn;
+use shoal::store::RunPatch;
+use shoal::sys::{random, spawn};
 
 use super::farm::*;
 
@@ -322,4 +325,92 @@ fn an_imported_unfinished_test_goes_on_where_it_was() {
     let stored = life.document(id);
     assert_eq!(stored.meta.folded[3..], [2, 6, 16, 8, 0]);
     life.check(id);
+}
+
+#[test]
+fn what_died_between_store_and_schedule_arrives_later() {
+    let (_world, life) = World::begin();
+    let run = life.approved(json!({}));
+    life.run(async {
+        let version = life.farm.store.run(run).await.unwrap().unwrap().meta.args_version;
+        let patch = RunPatch { set: vec![("args.priority".to_owned(), 7.into())], actions: Vec::new() };
+        life.farm.store.patch_run(run, version, &patch).await.unwrap();
+        // A run that was inserted, and then its request died.
+        let mut other = life.farm.store.run(run).await.unwrap().unwrap();
+        other.id = RunId(random::object_id());
+        other.doc.insert("_id", other.id.0);
+        life.farm.store.insert_run(&other, &[]).await.unwrap();
+        for _ in 0..2 {
+            life.farm.reconcile().await.unwrap();
+        }
+        assert_eq!(life.farm.state.read_run(run).await.unwrap().unwrap().priority, 7);
+        assert!(life.farm.state.read_run(other.id).await.unwrap().is_some());
+        assert_eq!(life.farm.state.read_runs().await.unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn a_stop_in_the_middle_of_everything_loses_nothing() {
+    let (_world, life) = World::begin();
+    let run = life.approved(json!({ "num_games": 100_000 }));
+    let acknowledged = life.run(async {
+        let players: Vec<_> = (0..8)
+            .map(|n| spawn::task("worker", play_until_told_off(life.farm.clone(), Worker::new(n, 1))))
+            .collect();
+        while life.farm.state.read_run(run).await.unwrap().unwrap().counters.results.games() < 60 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let stops: Vec<_> = (0..4)
+            .map(|_| {
+                let farm = life.farm.clone();
+                spawn::task("stop", async move { farm.user_stop(run, "bob").await.is_ok() })
+            })
+            .collect();
+        let mut stopped = 0;
+        for stop in stops {
+            stopped += u32::from(stop.await.unwrap());
+        }
+        assert_eq!(stopped, 1, "one of them did it");
+        let mut all = Vec::new();
+        for player in players {
+            all.extend(player.await.unwrap());
+        }
+        all
+    });
+    life.settle(run);
+    life.check(run);
+    assert!(acknowledged.iter().map(|(_, games)| games).sum::<u64>() >= 40, "{acknowledged:?}");
+    let tasks = life.stored_tasks(run);
+    for (task, games) in acknowledged {
+        assert_eq!(tasks[task.0 as usize].stats.games(), games);
+    }
+    assert_eq!(life.log()[2..], ["stop_run: User stop"]);
+}
+
+/// Plays until there is nothing to do; the games that were acknowledged, by task.
+async fn play_until_told_off(farm: Arc<Farm>, worker: Worker) -> BTreeMap<TaskId, u64> {
+    let mut acknowledged = BTreeMap::new();
+    loop {
+        let (key, size) = match worker.request(&farm).await.unwrap() {
+            TaskAnswer::Assigned(doc, task) => {
+                let run = RunId::parse(doc.get_str("_id").unwrap()).unwrap();
+                let size = doc.get_document("my_task").unwrap().get_i32("num_games").unwrap();
+                (TaskKey { run, task }, size as u64)
+            }
+            TaskAnswer::Nothing => return acknowledged,
+            TaskAnswer::Info(_) => continue,
+            TaskAnswer::Error(error) => panic!("{error}"),
+        };
+        let mut games = 0;
+        while games < size {
+            games += 2;
+            let answer = worker.update(&farm, key, drawn(games), None).await.unwrap();
+            if answer.info.is_none() {
+                acknowledged.insert(key.task, games);
+            }
+            if !answer.alive {
+                break;
+            }
+        }
+    }
 }
