@@ -93,9 +93,7 @@ async fn main() {
     let address = listener.local_addr().expect("an address");
     let site = Site::new(farm.clone(), HttpSettings::default(), None);
     let server = HttpServer::new(move || {
-        App::new()
-            .route("/bare", web::post().to(bare))
-            .configure(|cfg| configure(cfg, site.clone()))
+        App::new().route("/bare", web::post().to(bare)).configure(|cfg| configure(cfg, site.clone()))
     })
     .workers(2)
     .listen(listener)

@@ -121,7 +121,13 @@ impl Accounts {
         Ok(Some((user, secret)))
     }
 
-    async fn verify(&self, user: &Arc<User>, secret: Option<Arc<str>>, password: &str, epoch: u64) -> ServiceResult<()> {
+    async fn verify(
+        &self,
+        user: &Arc<User>,
+        secret: Option<Arc<str>>,
+        password: &str,
+        epoch: u64,
+    ) -> ServiceResult<()> {
         let digest = self.digest(&user.username, password)?;
         if let Some(known) = self.remembered(&user.username, &digest) {
             return if known { Ok(()) } else { Err(wrong()) };

@@ -1,6 +1,7 @@
 //! A store that can be told to fail, and that remembers which contributions it was given.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -170,6 +171,9 @@ impl UserStore for FaultyStore {
 impl ActionStore for FaultyStore {
     async fn insert_actions(&self, actions: &[Document]) -> StoreResult<()> {
         self.inner.insert_actions(actions).await
+    }
+    async fn known_actions(&self, ids: &[ObjectId]) -> StoreResult<HashSet<ObjectId>> {
+        self.inner.known_actions(ids).await
     }
     async fn find_actions(&self, query: &ActionQuery, limit: usize) -> StoreResult<Vec<Document>> {
         self.inner.find_actions(query, limit).await
