@@ -266,5 +266,8 @@ fn form(args: &CreateArgs) -> Result<Value, CliError> {
     if let Some(clone) = &args.from_git {
         from_git::fill(clone, &mut form)?;
     }
+    for key in ["new_nets", "base_nets"] {
+        form.entry(key).or_insert_with(|| json!([]));
+    }
     Ok(Value::Object(form))
 }

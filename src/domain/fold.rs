@@ -16,6 +16,7 @@ use super::task::{Contribution, TailEntry};
 /// What is folded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "a record is on the stack for a moment; a box would cost more")]
 pub enum Record {
     /// A fixed number of games has no order-sensitive state.
     Games,

@@ -43,7 +43,6 @@ pub struct World {
 pub struct Life {
     runtime: Option<Runtime>,
     pub farm: Arc<Farm>,
-    pub faults: Arc<Faults>,
 }
 
 impl World {
@@ -71,7 +70,7 @@ impl World {
             farm.rebuild().await.unwrap();
             farm
         });
-        Life { runtime: Some(runtime), farm, faults }
+        Life { runtime: Some(runtime), farm }
     }
 
     /// A first start with accounts: alice submits, bob approves.

@@ -207,7 +207,7 @@ fn compare_at(
             Ok(())
         }
         (Value::Object(a), Value::Object(e)) => {
-            for key in a.keys().filter(|key| !e.contains_key(*key)) {
+            if let Some(key) = a.keys().find(|key| !e.contains_key(*key)) {
                 return Err(format!("at `{path}`: surplus key `{key}` with {}", a[key]));
             }
             for (key, e) in e {

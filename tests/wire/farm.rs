@@ -7,11 +7,14 @@ use actix_web::dev::ServerHandle;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use shoal::domain::document::int;
+use shoal::domain::ids::RunId;
 use shoal::http::{self, HttpSettings, Site};
 use shoal::service::control::Control;
 use shoal::service::{Farm, FarmSettings};
 use shoal::state::memory::MemoryState;
 use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
+use shoal::store::{PatchOutcome, RunPatch};
 use shoal::sys::clock::SystemClock;
 use shoal::sys::spawn;
 use tempfile::TempDir;
@@ -158,14 +161,33 @@ impl TestFarm {
         run
     }
 
-    /// Creates a run that waits for approval.
+    /// Creates a run that waits for approval. The form takes no fewer than 1000 games; a smaller number is set in the
+    /// store, as an old database may have it.
     pub async fn pending_run(&self, changes: Value) -> String {
         let mut form = form();
         for (key, value) in changes.as_object().unwrap() {
             form[key] = value.clone();
         }
+        let games = form["num_games"].as_i64().filter(|games| *games < 1000);
+        if games.is_some() {
+            form["num_games"] = 1000.into();
+        }
         let reply = self.farm.control(Control::RunCreate { form }).await.unwrap();
-        reply.data["run"].as_str().unwrap().to_owned()
+        let run = reply.data["run"].as_str().unwrap().to_owned();
+        if let Some(games) = games {
+            self.shrink(RunId::parse(&run).unwrap(), games).await;
+        }
+        run
+    }
+
+    async fn shrink(&self, run: RunId, games: i64) {
+        let version = self.farm.store.run(run).await.unwrap().unwrap().meta.args_version;
+        let patch = RunPatch { set: vec![("args.num_games".into(), int(games))], actions: Vec::new() };
+        let PatchOutcome::Applied(version) = self.farm.store.patch_run(run, version, &patch).await.unwrap()
+        else {
+            panic!("the run was changed by somebody else");
+        };
+        self.farm.take_over_args(run, version).await.unwrap();
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -10,7 +10,7 @@ async fn a_sequential_test_runs_to_its_verdict_and_is_finished_once() {
     let farm = TestFarm::start().await;
     let run = farm.run(json!({})).await;
     let mut worker = Worker::new(1);
-    worker.concurrency = 64;
+    worker.concurrency = 32;
     let mut updates = 0;
     let mut finished = false;
     'tasks: for _ in 0..40 {

@@ -154,7 +154,8 @@ async fn contradictory_reports_end_their_task() {
     let info = format!("Update_task: task {run}/0 is not active");
     assert_eq!(late, json!({"task_alive": false, "info": info}));
     assert_eq!(farm.show(&run).await["results"], before);
-    assert_eq!(farm.log(json!({"action": "failed_task", "run_id": run})).await.len(), 1);
+    // A contradiction is the worker's affair: the log has nothing of it.
+    assert_eq!(farm.log(json!({"action": "failed_task", "run_id": run})).await.len(), 0);
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ fn everything_beyond_the_subset_is_refused() {
     let many_keys = format!("{{{}}}", (0..17).map(|i| format!("\"k{i}\":1")).collect::<Vec<_>>().join(","));
     let long = "x".repeat(501);
     let list = format!("[{}]", vec!["1"; 201].join(","));
-    let clauses = format!("[{}]", vec!["{}"; 9].join(","));
+    let clauses = format!("[{}]", ["{}"; 9].join(","));
     let mut bad = vec![
         many_keys,
         format!(r#"{{"run":"{long}"}}"#),

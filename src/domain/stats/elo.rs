@@ -51,6 +51,7 @@ pub fn score_of_elo(elo: f64) -> f64 {
 
 /// Logistic Elo of a score; a score outside [0.001, 0.999] counts as the nearer end.
 pub fn elo_of_score(score: f64) -> f64 {
+    #[allow(clippy::manual_clamp, reason = "what is not a number counts as the lower end")]
     let clamped = score.max(SCORE_MARGIN).min(1.0 - SCORE_MARGIN);
     -400.0 * (1.0 / clamped - 1.0).log10()
 }

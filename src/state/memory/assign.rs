@@ -161,10 +161,10 @@ impl Tables {
             }
             return Standing::ToReplace(*key);
         }
-        if !record.answered {
-            if let Some(view) = self.view(*key) {
-                return Standing::Unanswered(view);
-            }
+        if !record.answered
+            && let Some(view) = self.view(*key)
+        {
+            return Standing::Unanswered(view);
         }
         Standing::ToReplace(*key)
     }
