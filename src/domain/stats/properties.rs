@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::StatsError;
 use super::counts::Counts;
 use super::elo::EloModel;
 use super::llr::{Bounds, llr_logistic, llr_normalized};
@@ -194,7 +195,11 @@ proptest! {
     ) {
         let question =
             SprtQuestion { alpha: 0.05, beta: 0.05, p: 0.05, elo0, elo1: elo0 + width, elo_model: model };
-        let estimate = SprtEstimate::new(&question, &counts).unwrap();
+        let estimate = match SprtEstimate::new(&question, &counts) {
+            // With next to nothing but draws the draw Elo is so large that the converted bounds coincide in doubles.
+            Err(StatsError::EqualBounds) if model == EloModel::BayesElo => return Ok(()),
+            estimate => estimate.unwrap(),
+        };
         let [low, high] = estimate.ci;
         prop_assert!(estimate.llr.is_finite() && (-0.001..=1.001).contains(&estimate.los));
         prop_assert!(low <= estimate.elo + 1e-3 && estimate.elo <= high + 1e-3, "{:?}", estimate);
