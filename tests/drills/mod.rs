@@ -41,6 +41,7 @@ async fn what_was_acknowledged_survives_kills_and_restarts() {
     let report = playing.await.unwrap().unwrap();
     assert!(report.broken().is_empty(), "{:#?}", report.broken_details);
     assert_eq!(report.ended_by, EndedBy::RunFinished, "{}", report.summary());
+    assert!(report.audits.iter().all(|audit| audit.looked_at > 0), "not audited: {}", report.summary());
     let shown: serde_json::Value = serde_json::from_str(&run(dir.path(), &["run", "show", &id])).unwrap();
     assert_eq!(shown["finished"], true);
     assert_eq!(shown["workers"], 0);
