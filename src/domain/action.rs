@@ -8,9 +8,10 @@ use bson::oid::ObjectId;
 use bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-pub use closing::{CloseCause, CloseKind, ClosedTask, crash_or_time_message, expand};
+pub use closing::{CloseCause, CloseKind, ClosedTask, expand};
 
-use crate::domain::document::{int, to_json};
+use crate::domain::bson_number::int;
+use crate::domain::document::to_json;
 use crate::domain::ids::{Millis, RunId, ShortWorkerName, TaskId};
 use crate::domain::names::{
     SYSTEM_USER, is_long_worker_name, is_net_name, is_run_name, is_short_worker_name, run_name,

@@ -286,7 +286,7 @@ impl Scalar {
         match self {
             Self::Null => Bson::Null,
             Self::Bool(flag) => Bson::Boolean(*flag),
-            Self::Int(whole) => crate::domain::document::int(*whole),
+            Self::Int(whole) => crate::domain::bson_number::int(*whole),
             Self::Double(double) => Bson::Double(*double),
             Self::Text(text) => Bson::String(text.clone()),
             Self::Id(id) => Bson::ObjectId(*id),

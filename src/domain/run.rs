@@ -25,6 +25,14 @@ pub enum RunKind {
 }
 
 impl RunKind {
+    /// Pairs in a batch of a sequential test; None for other runs.
+    pub fn sprt_batch(self) -> Option<u64> {
+        match self {
+            Self::Sprt { batch_size } => Some(batch_size),
+            Self::Games | Self::Spsa { .. } => None,
+        }
+    }
+
     /// Games that a report's total must be a multiple of.
     pub fn batch_games(self) -> u64 {
         match self {

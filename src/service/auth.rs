@@ -49,6 +49,21 @@ struct Caches {
     failed: HashMap<PasswordDigest, Duration>,
 }
 
+impl Caches {
+    /// Whether this password was found right a short while ago.
+    fn was_right(&self, username: &str, digest: &PasswordDigest, now: Duration) -> bool {
+        self.verified
+            .get(username)
+            .is_some_and(|(right, at)| bool::from(right.ct_eq(digest)) && now.saturating_sub(*at) < TRUST)
+    }
+
+    /// The account, if it and its password are both known still: what nearly every request finds.
+    fn known(&self, username: &str, digest: &PasswordDigest, now: Duration) -> Option<Arc<User>> {
+        let cached = self.users.get(username).filter(|cached| now.saturating_sub(cached.loaded) < TRUST)?;
+        self.was_right(username, digest, now).then(|| cached.user.clone())
+    }
+}
+
 /// Accounts as authentication needs them.
 pub struct Accounts {
     store: SharedStore,
@@ -79,10 +94,23 @@ impl Accounts {
     /// # Errors
     /// [`ServiceError::Refused`] with the protocol's text; the state of an account shows only with the right password.
     pub async fn authenticate(&self, username: &str, password: &str) -> ServiceResult<Arc<User>> {
+        let digest = self.digest(username, password)?;
         // What is read from here on is cached only if nothing was invalidated meanwhile.
-        let epoch = self.caches.lock().epoch;
-        let (user, secret) = self.load(username, epoch).await?.ok_or_else(wrong)?;
-        self.verify(&user, secret, password, epoch).await?;
+        let (known, epoch) = {
+            let caches = self.caches.lock();
+            (caches.known(username, &digest, self.clock.monotonic()), caches.epoch)
+        };
+        let user = match known {
+            Some(user) => {
+                metrics::counter!("shoal_user_cache_hits_total").increment(1);
+                user
+            }
+            None => {
+                let (user, secret) = self.load(username, epoch).await?.ok_or_else(wrong)?;
+                self.verify(&user, secret, password, digest, epoch).await?;
+                user
+            }
+        };
         if user.blocked {
             return Err(ServiceError::Refused("Your account is blocked.".to_owned()));
         }
@@ -126,9 +154,9 @@ impl Accounts {
         user: &Arc<User>,
         secret: Option<Arc<str>>,
         password: &str,
+        digest: PasswordDigest,
         epoch: u64,
     ) -> ServiceResult<()> {
-        let digest = self.digest(&user.username, password)?;
         if let Some(known) = self.remembered(&user.username, &digest) {
             return if known { Ok(()) } else { Err(wrong()) };
         }
@@ -171,10 +199,7 @@ impl Accounts {
     fn remembered(&self, username: &str, digest: &PasswordDigest) -> Option<bool> {
         let now = self.clock.monotonic();
         let caches = self.caches.lock();
-        if let Some((right, at)) = caches.verified.get(username)
-            && bool::from(right.ct_eq(digest))
-            && now.saturating_sub(*at) < TRUST
-        {
+        if caches.was_right(username, digest, now) {
             return Some(true);
         }
         let failed = caches.failed.get(digest)?;

@@ -38,10 +38,9 @@ impl Farm {
             };
             match self.state.commit_fold(self.generation(), commit).await? {
                 FoldOutcome::Committed => {
+                    // What was accepted since is folded by whoever reported it, as this was.
                     let decided = run_is_decided(&record, view.games, view.num_games);
-                    if decided {
-                        return Ok(view.phase == Phase::Running);
-                    }
+                    return Ok(view.phase == Phase::Running && decided);
                 }
                 FoldOutcome::Moved { .. } => {}
                 FoldOutcome::NoRun => return Ok(false),

@@ -15,10 +15,11 @@ use crate::domain::eligibility::{Candidate, Ranking, WorkerFacts, eligible_in_or
 use crate::domain::fold::Record;
 use crate::domain::ids::{RunId, TaskId};
 use crate::domain::names::blocked_worker_text;
-use crate::domain::task::{TaskRecord, TaskWorker};
+use crate::domain::task::TaskWorker;
 use crate::domain::validate::WorkerRequest;
 use crate::state::{
-    Admission, AdmissionOutcome, AssignOutcome, AssignTask, DuplicateName, OpenRequest, RankingRow, TaskView,
+    Admission, AdmissionOutcome, AssignOutcome, AssignTask, Claim, DuplicateName, OpenRequest, RankingRow,
+    TaskView,
 };
 use crate::store::codec::{int, stats_document};
 use crate::sys::random;
@@ -94,34 +95,31 @@ impl Farm {
         drop(turn);
         match outcome? {
             Claimed::Answer(answer) => Ok(answer),
-            Claimed::Task { run, task, stale } => {
-                let mut views = vec![&*task];
-                views.extend(stale.as_deref());
-                self.describe(reserved, &views, run, &task).await
-            }
+            Claimed::Task { run, claim } => self.describe(reserved, &run, &claim).await,
         }
     }
 
     async fn describe(
         &self,
         reserved: Reservation,
-        views: &[&TaskView],
-        run: Arc<CachedRun>,
-        task: &TaskView,
+        run: &CachedRun,
+        claim: &Claim,
     ) -> ServiceResult<TaskAnswer> {
-        reserved.commit(self.barrier(views).await?).await?;
-        let stripped = self.stripped_run(&run, &task.record).await?;
-        tracing::debug!(run = %run.id, task = %task.record.key.task, games = task.record.num_games, "task assigned");
-        Ok(TaskAnswer::Assigned(stripped, task.record.key.task))
+        let mut views = vec![&claim.task];
+        views.extend(&claim.stale);
+        reserved.commit(self.barrier(&views).await?).await?;
+        let task = &claim.task.record;
+        let stripped = self.stripped_run(run, claim)?;
+        tracing::debug!(run = %run.id, task = %task.key.task, games = task.num_games, "task assigned");
+        Ok(TaskAnswer::Assigned(stripped, task.key.task))
     }
 
     /// What a worker gets to know of its run (`spec/worker-api.md` section 6.2).
-    async fn stripped_run(&self, run: &CachedRun, task: &TaskRecord) -> ServiceResult<Document> {
+    fn stripped_run(&self, run: &CachedRun, claim: &Claim) -> ServiceResult<Document> {
+        let task = &claim.task.record;
         let mut args = run.args().cloned().unwrap_or_default();
-        if let Some(view) = self.state.read_run(run.id).await? {
-            args.insert("itp", view.itp);
-            Record::parse(&view.record)?.overlay(&mut args);
-        }
+        args.insert("itp", claim.itp);
+        Record::parse(&claim.record)?.overlay(&mut args);
         let books = self.books();
         let sri = args
             .get_str("book")
@@ -146,7 +144,7 @@ impl Farm {
 /// What came of an attempt, before anything is durable.
 enum Claimed {
     Answer(TaskAnswer),
-    Task { run: Arc<CachedRun>, task: Box<TaskView>, stale: Option<Box<TaskView>> },
+    Task { run: Arc<CachedRun>, claim: Box<Claim> },
 }
 
 struct Attempt<'a> {
@@ -219,11 +217,7 @@ impl Attempt<'_> {
             };
             match self.farm.state.assign_task(self.farm.generation(), request).await? {
                 AssignOutcome::Claimed(claim) => {
-                    return Ok(Claimed::Task {
-                        run: run.clone(),
-                        task: Box::new(claim.task),
-                        stale: claim.stale.map(Box::new),
-                    });
+                    return Ok(Claimed::Task { run: run.clone(), claim });
                 }
                 AssignOutcome::Repeated(task) => return self.repeated(task).await,
                 AssignOutcome::NoGames | AssignOutcome::Stale => filled = Some(id),
@@ -243,7 +237,10 @@ impl Attempt<'_> {
         let run = self.farm.runs.at_least(id, 0).await?;
         let run =
             run.ok_or_else(|| ServiceError::Bug(format!("run {id} of an active task is not in the store")))?;
-        Ok(Claimed::Task { run, task, stale: None })
+        let view = self.farm.state.read_run(id).await?;
+        let view = view.ok_or_else(|| ServiceError::Unavailable(format!("run {id} is being closed")))?;
+        let claim = Claim { task: *task, stale: None, itp: view.itp, record: view.record };
+        Ok(Claimed::Task { run, claim: Box::new(claim) })
     }
 
     async fn blocked(&self, worker: &TaskWorker, message: &str) -> ServiceResult<Claimed> {

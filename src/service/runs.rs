@@ -168,7 +168,7 @@ impl Farm {
         actor: &str,
     ) -> RunPatch {
         let RunValues { num_games, priority, throughput, auto_purge, info } = &modified.values;
-        let number = |value: i64| crate::domain::document::int(value);
+        let number = |value: i64| crate::domain::bson_number::int(value);
         let mut set = vec![
             ("args.num_games".to_owned(), number(*num_games)),
             ("args.priority".to_owned(), number(*priority)),

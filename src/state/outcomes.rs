@@ -133,6 +133,10 @@ pub struct Claim {
     pub task: TaskView,
     /// The worker's stale task, closed by the claim.
     pub stale: Option<TaskView>,
+    /// Internal throughput of the run; the worker is told.
+    pub itp: f64,
+    /// The run's folded record; the worker is told.
+    pub record: Arc<str>,
 }
 
 /// Why a task can't be worked with from here.

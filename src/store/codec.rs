@@ -22,10 +22,7 @@ const LEGACY_FORM: &str = "legacy_form";
 
 /// An integer as fishtest stores it: 32 bits when it fits, else 64 (`spec/storage.md` section 1).
 pub fn int(value: u64) -> Bson {
-    match i32::try_from(value) {
-        Ok(small) => Bson::Int32(small),
-        Err(_) => Bson::Int64(i64::try_from(value).unwrap_or(i64::MAX)),
-    }
+    crate::domain::bson_number::int(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 /// A number of any numeric type as a count; negative and fractional ones are none.

@@ -7,7 +7,7 @@ use actix_web::dev::ServerHandle;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use shoal::domain::document::int;
+use shoal::domain::bson_number::int;
 use shoal::domain::ids::RunId;
 use shoal::http::{self, HttpSettings, Site};
 use shoal::service::control::Control;

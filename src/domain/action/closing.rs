@@ -7,14 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Event, TaskLabel, cut_message};
 use crate::domain::ids::Millis;
 use crate::domain::results::Stats;
+use crate::domain::stats::flags::crash_or_time_message;
 
 /// Message of a task that its worker forgot: the same worker asked for a new one.
 pub const STALE_MESSAGE: &str = "Stale active task";
-
-/// Crashes beyond which a task is logged.
-const MANY_CRASHES: u64 = 3;
-/// Games beyond which the share of time losses counts.
-const ENOUGH_GAMES: u64 = 20;
 
 /// In which of four ways a task was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,23 +79,4 @@ pub fn expand(cause: &CloseCause, closed: &ClosedTask) -> Vec<(ObjectId, Action)
         CloseKind::Dead => entries.push((close_id, Event::DeadTask { task: task() })),
     }
     entries.into_iter().map(|(id, event)| (id, Action::by(closed.username.as_str(), event))).collect()
-}
-
-/// The message of `crash_or_time` if the task's results call for one: more than 3 crashes, or time losses in more than
-/// a tenth of more than 20 games (`spec/scheduling.md` section 5). Never without games.
-pub fn crash_or_time_message(stats: &Stats) -> Option<String> {
-    let games = stats.games();
-    // Integers: a tenth has no exact double, and exactly a tenth must not count.
-    let many_losses = games > ENOUGH_GAMES && u128::from(stats.time_losses) * 10 > u128::from(games);
-    if games == 0 || !(stats.crashes > MANY_CRASHES || many_losses) {
-        return None;
-    }
-    let percent = |count: u64| 100.0 * count as f64 / games as f64;
-    Some(format!(
-        "Time losses:{}({:.1}%) Crashes:{}({:.1}%)",
-        stats.time_losses,
-        percent(stats.time_losses),
-        stats.crashes,
-        percent(stats.crashes)
-    ))
 }

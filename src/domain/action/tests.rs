@@ -5,6 +5,7 @@ use bson::oid::ObjectId;
 
 use super::*;
 use crate::domain::results::Stats;
+use crate::domain::stats::flags::crash_or_time_message;
 
 const LONG_NAME: &str = "bob-8cores-1f3c9a07-5a28";
 

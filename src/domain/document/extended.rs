@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{double_text, int};
+use super::double_text;
+use crate::domain::bson_number::int;
 
 /// Why a line is not a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -15,14 +15,6 @@ use crate::domain::ids::Millis;
 /// What stands for a date that a document lacks.
 pub const UNKNOWN_DATE: &str = "Unknown";
 
-/// An integer as the store keeps it: 32 bits when it fits, else 64.
-pub fn int(value: i64) -> Bson {
-    match i32::try_from(value) {
-        Ok(small) => Bson::Int32(small),
-        Err(_) => Bson::Int64(value),
-    }
-}
-
 /// `YYYY-MM-DD HH:MM:SS[.ffffff]+00:00`, without the fraction when it is zero. A date outside the years 1 to 9999
 /// has no such text and becomes [`UNKNOWN_DATE`].
 pub fn date_string(at: Millis) -> String {
@@ -186,13 +178,6 @@ mod tests {
              \"date\":\"1970-01-01 00:00:00.001000+00:00\",\"list\":[1,2.0,\"x\",[]],\"doc\":{},\
              \"bin\":[0,127,255]}"
         );
-    }
-
-    #[test]
-    fn integers_are_as_small_as_they_fit() {
-        assert_eq!(int(i64::from(i32::MAX)), Bson::Int32(i32::MAX));
-        assert_eq!(int(i64::from(i32::MAX) + 1), Bson::Int64(2_147_483_648));
-        assert_eq!(int(i64::from(i32::MIN) - 1), Bson::Int64(-2_147_483_649));
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::request::MAX_COUNT;
 use crate::domain::arch;
-use crate::domain::document::int;
+use crate::domain::bson_number::int;
 use crate::domain::ids::ShortWorkerName;
 use crate::domain::names::{LegacyUsernames, is_unique_key, long_worker_name, short_worker_name};
 

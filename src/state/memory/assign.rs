@@ -7,9 +7,10 @@ use super::lease::after;
 use super::run_state::Held;
 use super::tables::{Seen, Tables};
 use crate::domain::action::{CloseCause, CloseKind};
+use crate::domain::capacity::task_size;
 use crate::domain::ids::{Generation, Millis, TaskId, TaskKey, Version};
 use crate::domain::results::Stats;
-use crate::domain::run::{Phase, RunKind};
+use crate::domain::run::Phase;
 use crate::domain::task::{TaskRecord, TaskWorker};
 use crate::state::{
     Admission, AdmissionOutcome, AssignOutcome, AssignTask, Claim, DuplicateName, LeaseName, OpenRequest,
@@ -91,7 +92,7 @@ impl Tables {
             return AssignOutcome::Stale;
         }
         let Some(num_games) =
-            task_size(run.kind, run.args.num_games, run.counters.committed_games, request.cap)
+            task_size(request.cap, run.args.num_games, run.counters.committed_games, run.kind.sprt_batch())
         else {
             return AssignOutcome::NoGames;
         };
@@ -144,9 +145,12 @@ impl Tables {
         seen.runs.insert(request.run);
         seen.last_run = request.run;
         self.slots.remove(&request.slot);
-        match self.view(key) {
-            Some(task) => AssignOutcome::Claimed(Box::new(Claim { task, stale })),
-            None => AssignOutcome::Stale,
+        match (self.view(key), self.runs.get(&key.run)) {
+            (Some(task), Some(run)) => {
+                let (itp, record) = (run.itp, run.record.clone());
+                AssignOutcome::Claimed(Box::new(Claim { task, stale, itp, record }))
+            }
+            _ => AssignOutcome::Stale,
         }
     }
 
@@ -180,13 +184,4 @@ impl Tables {
     fn at_machine_limit(&self, worker: &TaskWorker, limit: u32) -> bool {
         self.connections.get(&worker.remote_addr).copied().unwrap_or(0) >= limit
     }
-}
-
-/// Games of the next task, or None if the run needs none (`spec/scheduling.md` section 3.5).
-pub(super) fn task_size(kind: RunKind, num_games: u64, committed: u64, cap: u64) -> Option<u64> {
-    let mut remaining = num_games.checked_sub(committed).filter(|games| *games > 0)?;
-    if let RunKind::Sprt { .. } = kind {
-        remaining = remaining.div_ceil(kind.batch_games()) * kind.batch_games();
-    }
-    Some(cap.min(remaining))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::domain::ids::{Millis, RunId, TaskId, Version, WriteId};
+use crate::domain::ids::{Millis, RunId, TaskId, TaskKey, Version, WriteId};
 use crate::domain::run::{Counters, Phase, RunKind, RunOperation};
 use crate::domain::task::{TailEntry, TaskRecord};
 use crate::state::{ArgsFields, FoldView, RankingRow, RunLoad, RunView};
@@ -114,6 +114,12 @@ impl RunState {
             num_games: self.args.num_games,
             games: self.counters.results.games(),
         }
+    }
+
+    /// Tasks with versions that aren't known to be durable, and since when.
+    pub(super) fn dirty_tasks(&self) -> Vec<(Millis, TaskKey)> {
+        let key = |task: &TaskId| TaskKey { run: self.id, task: *task };
+        self.tasks.iter().filter_map(|(task, held)| Some((held.dirty_since?, key(task)))).collect()
     }
 
     pub(super) fn ranking_row(&self) -> RankingRow {

@@ -223,14 +223,24 @@ impl Tables {
     }
 
     pub(super) fn peek_dirty(&self, filter: DirtyFilter) -> DirtyView {
-        let tasks = self
-            .dirty
-            .iter()
-            .take_while(|(since, _)| filter.since.is_none_or(|before| *since < before))
-            .filter(|(_, key)| filter.run.is_none_or(|run| key.run == run))
-            .take(filter.limit)
-            .filter_map(|(_, key)| self.view(*key))
-            .collect();
+        // One run's are among the tasks that it holds; all of them are in the order of their age.
+        let keys: Vec<TaskKey> = match filter.run {
+            Some(run) => {
+                let mut dirty: Vec<(Millis, TaskKey)> =
+                    self.runs.get(&run).map_or_else(Vec::new, RunState::dirty_tasks);
+                dirty.sort_unstable();
+                dirty.retain(|(since, _)| filter.since.is_none_or(|before| *since < before));
+                dirty.into_iter().take(filter.limit).map(|(_, key)| key).collect()
+            }
+            None => self
+                .dirty
+                .iter()
+                .take_while(|(since, _)| filter.since.is_none_or(|before| *since < before))
+                .take(filter.limit)
+                .map(|(_, key)| *key)
+                .collect(),
+        };
+        let tasks = keys.into_iter().filter_map(|key| self.view(key)).collect();
         let runs = self
             .runs
             .values()
