@@ -10,7 +10,7 @@ use crate::domain::action_query::ActionQuery;
 use crate::domain::document::{date_or_unknown, date_string};
 use crate::domain::fold::Record;
 use crate::domain::ids::{Millis, RunId, TaskId, TaskKey};
-use crate::domain::run::Phase;
+use crate::domain::run::{FinishReason, Phase};
 use crate::domain::stats::counts::Counts;
 use crate::domain::stats::elo::EloModel;
 use crate::domain::stats::sprt_elo::{SprtEstimate, SprtQuestion};
@@ -53,7 +53,7 @@ impl Farm {
     pub async fn active_runs(&self) -> ServiceResult<Vec<(RunId, Document)>> {
         let mut runs = Vec::new();
         for view in self.state.read_runs().await? {
-            if view.phase == Phase::Finished {
+            if view.phase == Phase::Finished || is_finished_for_readers(&view) {
                 continue;
             }
             if let Some(run) = self.runs.at_least(view.id, view.args_version).await? {
@@ -175,7 +175,18 @@ fn live_document(
     for (path, value) in run_fields(view, run, &Record::parse(&view.record)?) {
         set_path(&mut doc, &path, value);
     }
+    // The store keeps a purge among the unfinished, so that a restart takes it up; to readers the run is as finished as
+    // before.
+    if is_finished_for_readers(view) {
+        doc.insert("finished", true);
+    }
     Ok(doc)
+}
+
+/// Whether a person purges a run that had been finished before.
+fn is_finished_for_readers(view: &RunView) -> bool {
+    let purged = view.operation.as_ref().is_some_and(|operation| operation.reason == FinishReason::Purge);
+    purged && view.phase != Phase::Running
 }
 
 /// The projection of run lists: no tasks, no tuning history; identity and dates as text.

@@ -18,6 +18,12 @@ use super::protocol::{
 use super::tally::Tally;
 use crate::sys::clock::stopwatch;
 
+/// How long a read is tried again that the server's limit per address refused. An audit reads every task.
+const READ_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between such tries.
+const READ_PAUSE: Duration = Duration::from_millis(700);
+
 /// A typed client of the nine worker endpoints and of the read endpoints that the simulation uses.
 #[derive(Debug)]
 pub struct Client {
@@ -119,10 +125,19 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, endpoint: Endpoint, tail: &str) -> Result<T, Trouble> {
-        let request = self.http.get(format!("{}{}{tail}", self.base(), endpoint.path()));
-        let answer = match self.exchange(endpoint, request).await {
-            Ok(raw) => read_plain_answer(&raw),
-            Err(trouble) => Err(trouble),
+        let began = stopwatch();
+        let answer = loop {
+            let request = self.http.get(format!("{}{}{tail}", self.base(), endpoint.path()));
+            let answer = match self.exchange(endpoint, request).await {
+                Ok(raw) => read_plain_answer(&raw),
+                Err(trouble) => Err(trouble),
+            };
+            // A reader who is asked to slow down does.
+            let limited = matches!(answer, Err(Trouble::Unavailable { status: 429 }));
+            if !limited || began.elapsed() >= READ_PATIENCE {
+                break answer;
+            }
+            tokio::time::sleep(READ_PAUSE).await;
         };
         // "No such task" is an answer the audit asks for, not an error.
         if matches!(&answer, Err(Trouble::Refused { status: 404, .. })) {

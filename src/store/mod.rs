@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod legacy_form;
+pub mod scan;
 pub mod sqlite;
 pub mod types;
 
@@ -19,6 +20,7 @@ use bson::{Bson, Document};
 use crate::domain::action_query::ActionQuery;
 use crate::domain::ids::{Generation, Millis, RunId, ShortWorkerName, TaskId, TaskKey, Version};
 use crate::domain::task::TaskRecord;
+pub use scan::ScanStore;
 pub use types::*;
 
 /// Why the store has no answer.
@@ -138,6 +140,8 @@ pub trait PgnStore: Send + Sync {
     async fn run_pgns(&self, run: RunId) -> StoreResult<Vec<PgnEntry>>;
     /// The bytes of one upload.
     async fn pgn_by_id(&self, id: ObjectId) -> StoreResult<Option<Vec<u8>>>;
+    /// Deletes up to `limit` uploads of a run; how many there were. Retention (`spec/storage.md` section 13).
+    async fn delete_pgns(&self, run: RunId, limit: usize) -> StoreResult<u64>;
 }
 
 /// Neural networks' metadata, and the key-value collection.
@@ -159,12 +163,20 @@ pub trait MiscStore: Send + Sync {
 
 /// Everything durable.
 pub trait Store:
-    RunStore + CommitStore + UserStore + ActionStore + WorkerStore + PgnStore + MiscStore + 'static
+    RunStore + CommitStore + UserStore + ActionStore + WorkerStore + PgnStore + MiscStore + ScanStore + 'static
 {
 }
 
 impl<T> Store for T where
-    T: RunStore + CommitStore + UserStore + ActionStore + WorkerStore + PgnStore + MiscStore + 'static
+    T: RunStore
+        + CommitStore
+        + UserStore
+        + ActionStore
+        + WorkerStore
+        + PgnStore
+        + MiscStore
+        + ScanStore
+        + 'static
 {
 }
 

@@ -71,6 +71,11 @@ async fn commands_work_with_and_without_a_running_server() {
     assert!(run(dir.path(), &["worker", "list"]).contains("drill"));
     run(dir.path(), &["run", "stop", &id, "--by", "author"]);
     assert!(run(dir.path(), &["doctor"]).contains("control socket: answers"));
+    let exposition = reqwest::get(format!("{}/metrics", server.url())).await.unwrap();
+    assert_eq!(exposition.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let exposition = exposition.text().await.unwrap();
+    assert!(exposition.contains("# TYPE shoal_http_requests_total counter"), "{exposition}");
+    assert!(exposition.contains(r#"shoal_http_requests_total{path="/readyz",status="2xx"}"#), "{exposition}");
     assert!(server.terminate());
     let shown: serde_json::Value = serde_json::from_str(&run(dir.path(), &["run", "show", &id])).unwrap();
     assert_eq!(shown["finished"], true);

@@ -21,6 +21,10 @@ pub struct Faults {
     pub commits_left: AtomicI64,
     /// A failing commit is carried out all the same; only its answer is lost.
     pub answers_lost: AtomicBool,
+    /// A commit doesn't come back.
+    pub stalls: AtomicBool,
+    /// Looking up an account, or listing finished runs, panics: a bug as there should be none.
+    pub panics: AtomicBool,
     /// Batches with this task fail.
     pub refused: Mutex<Option<TaskKey>>,
     /// Every contribution that was ever written, by its place in its run's order.
@@ -32,6 +36,8 @@ impl Default for Faults {
         Self {
             commits_left: AtomicI64::new(i64::MAX),
             answers_lost: AtomicBool::new(false),
+            stalls: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
             refused: Mutex::new(None),
             entries: Mutex::new(BTreeMap::new()),
         }
@@ -46,6 +52,8 @@ impl Faults {
     pub fn heal(&self) {
         self.fail_after(i64::MAX);
         self.answers_lost.store(false, Ordering::SeqCst);
+        self.stalls.store(false, Ordering::SeqCst);
+        self.panics.store(false, Ordering::SeqCst);
         *self.refused.lock() = None;
     }
 
@@ -90,6 +98,9 @@ impl CommitStore for FaultyStore {
         generation: Generation,
         batch: &[DocumentWrite],
     ) -> StoreResult<Vec<WriteOutcome>> {
+        if self.faults.stalls.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let refused = *self.faults.refused.lock();
         let is_refused = |write: &DocumentWrite| matches!(write, DocumentWrite::Task(task) if Some(task.record.key) == refused);
         if batch.iter().any(is_refused) {
@@ -117,6 +128,7 @@ impl RunStore for FaultyStore {
         self.inner.unfinished_runs().await
     }
     async fn finished_runs(&self, query: &FinishedQuery) -> StoreResult<Vec<StoredRun>> {
+        assert!(!self.faults.panics.load(Ordering::SeqCst), "a bug in a listing");
         self.inner.finished_runs(query).await
     }
     async fn patch_run(&self, id: RunId, expected: u64, patch: &RunPatch) -> StoreResult<PatchOutcome> {
@@ -142,6 +154,7 @@ impl RunStore for FaultyStore {
 #[async_trait]
 impl UserStore for FaultyStore {
     async fn user(&self, username: &str) -> StoreResult<Option<User>> {
+        assert!(!self.faults.panics.load(Ordering::SeqCst), "a bug in a look-up");
         self.inner.user(username).await
     }
     async fn users(&self) -> StoreResult<Vec<User>> {
@@ -207,6 +220,9 @@ impl PgnStore for FaultyStore {
     async fn pgn_by_id(&self, id: ObjectId) -> StoreResult<Option<Vec<u8>>> {
         self.inner.pgn_by_id(id).await
     }
+    async fn delete_pgns(&self, run: RunId, limit: usize) -> StoreResult<u64> {
+        self.inner.delete_pgns(run, limit).await
+    }
 }
 
 #[async_trait]
@@ -228,5 +244,34 @@ impl MiscStore for FaultyStore {
     }
     async fn ping(&self) -> StoreResult<()> {
         self.inner.ping().await
+    }
+}
+
+#[async_trait]
+impl ScanStore for FaultyStore {
+    async fn scan_runs(&self, after: Option<RunId>, limit: usize) -> StoreResult<Vec<StoredRun>> {
+        self.inner.scan_runs(after, limit).await
+    }
+    async fn scan_actions(&self, after: Option<ObjectId>, limit: usize) -> StoreResult<Vec<Document>> {
+        self.inner.scan_actions(after, limit).await
+    }
+    async fn scan_workers(
+        &self,
+        after: Option<&ShortWorkerName>,
+        limit: usize,
+    ) -> StoreResult<Vec<WorkerBlock>> {
+        self.inner.scan_workers(after, limit).await
+    }
+    async fn scan_nets(&self, after: Option<&str>, limit: usize) -> StoreResult<Vec<Document>> {
+        self.inner.scan_nets(after, limit).await
+    }
+    async fn scan_kv(&self, after: Option<&str>, limit: usize) -> StoreResult<Vec<(String, Bson)>> {
+        self.inner.scan_kv(after, limit).await
+    }
+    async fn scan_user_cache(&self, after: Option<&str>, limit: usize) -> StoreResult<Vec<Document>> {
+        self.inner.scan_user_cache(after, limit).await
+    }
+    async fn scan_pgns(&self, after: Option<ObjectId>, limit: usize) -> StoreResult<Vec<(RunId, PgnEntry)>> {
+        self.inner.scan_pgns(after, limit).await
     }
 }

@@ -2,7 +2,7 @@
 //! operation's log entries, repetitions, restarts, a store that is away.
 
 mod farm;
-mod faulty;
+pub mod faulty;
 mod lives;
 mod operations;
 mod outages;

@@ -82,6 +82,13 @@ async fn overload_and_lost_answers_are_bridged_without_blame() {
 }
 
 #[actix_web::test]
+async fn an_audit_waits_where_reads_are_limited() {
+    let report = with_fault(Fault::ReadLimit).await;
+    assert_clean(&report);
+    assert!(report.audits.iter().all(|audit| audit.looked_at > 0), "{}", report.summary());
+}
+
+#[actix_web::test]
 async fn a_server_that_dies_and_comes_back_is_not_blamed() {
     let server = Server::start(Kind::Sprt, 1600, Fault::None);
     let options = SimulateOptions { speed_up: 1000.0, ..fast(&server, 8) };

@@ -33,6 +33,8 @@ pub enum Fault {
     ShrinkingResults,
     /// Every third answer to a worker is a plain-text 503, as in an overload.
     Overloaded,
+    /// Two reads of tasks in three are one too many.
+    ReadLimit,
     /// The connection is cut after every fifth report took effect.
     AnswerLost,
 }
@@ -340,7 +342,11 @@ async fn get_run(farm: web::Data<Shared>, id: web::Path<String>) -> HttpResponse
 }
 
 async fn get_task(farm: web::Data<Shared>, path: web::Path<(String, String)>) -> HttpResponse {
-    let farm = farm.lock();
+    let mut farm = farm.lock();
+    farm.answers += 1;
+    if farm.fault == Fault::ReadLimit && !farm.answers.is_multiple_of(3) {
+        return HttpResponse::TooManyRequests().finish();
+    }
     let number = path.1.as_str();
     let task = match number.strip_suffix("bad") {
         Some(place) => farm.tasks.iter().filter(|t| t.bad).nth(place.parse().unwrap()),

@@ -19,6 +19,8 @@ use shoal::sys::clock::SystemClock;
 use shoal::sys::spawn;
 use tempfile::TempDir;
 
+use crate::service::faulty::{Faults, FaultyStore};
+
 /// The password of every account: no answer may ever hold it.
 pub const PASSWORD: &str = "canary-Zq81-secret";
 
@@ -49,6 +51,8 @@ pub const TASK_PATHS: [&str; 6] = [
 pub struct TestFarm {
     pub farm: Arc<Farm>,
     pub site: Arc<Site>,
+    /// What goes wrong with the store.
+    pub faults: Arc<Faults>,
     pub address: String,
     client: Client,
     server: ServerHandle,
@@ -122,7 +126,9 @@ impl TestFarm {
 
     pub async fn start_with(settings: HttpSettings, farm_settings: FarmSettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(directory.path().join(DATABASE_FILE), Mode::Serve).unwrap());
+        let inner = SqliteStore::open(directory.path().join(DATABASE_FILE), Mode::Serve).unwrap();
+        let faults = Arc::new(Faults::default());
+        let store = Arc::new(FaultyStore { inner, faults: faults.clone() });
         let clock = Arc::new(SystemClock::new());
         let state = Arc::new(MemoryState::new(clock.clone()));
         let farm = Farm::new(state, store, clock, farm_settings);
@@ -134,7 +140,7 @@ impl TestFarm {
         let handle = server.handle();
         drop(spawn::task("server", server));
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let this = Self { farm, site, address, client, server: handle, _directory: directory };
+        let this = Self { farm, site, faults, address, client, server: handle, _directory: directory };
         this.add_user("alice", false).await;
         this.add_user("bob", true).await;
         this

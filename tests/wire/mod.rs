@@ -11,3 +11,4 @@ mod refusals;
 mod runs;
 mod tasks;
 mod transport;
+mod trouble;

@@ -76,6 +76,10 @@ impl Tables {
         let alive = task.record.active && run.phase == Phase::Running;
         if task.record.knows(request.digest) {
             let fold = Box::new(run.fold_view());
+            if alive {
+                // A repetition counts for nothing, but it is a sign of life.
+                self.refresh(key, now);
+            }
             return Ok(UpdateOutcome::Repeated { task: Box::new(task), alive, fold });
         }
         if !alive {

@@ -28,6 +28,12 @@ fn put_net(connection: &Connection, name: &str, net: &Document) -> Work<()> {
     Ok(())
 }
 
+/// A value out of its wrapping document.
+pub(super) fn unwrap_value(bytes: &[u8], key: &str) -> Work<Bson> {
+    let value = decode(bytes, || format!("value of {key}"))?.remove(VALUE);
+    Ok(value.ok_or_else(|| StoreError::Damaged(format!("value of {key}: it is not there")))?)
+}
+
 #[async_trait]
 impl MiscStore for SqliteStore {
     async fn net(&self, name: &str) -> StoreResult<Option<Document>> {
@@ -60,8 +66,7 @@ impl MiscStore for SqliteStore {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached("SELECT value FROM kvstore WHERE key = ?1")?;
             let bytes: Option<Vec<u8>> = statement.query_row(params![key], |row| row.get(0)).optional()?;
-            let Some(bytes) = bytes else { return Ok(None) };
-            Ok(decode(&bytes, || format!("value of {key}"))?.remove(VALUE))
+            bytes.map(|bytes| unwrap_value(&bytes, &key)).transpose()
         })
         .await
     }

@@ -16,6 +16,7 @@ mod pgns;
 mod readers;
 mod rows;
 mod runs;
+mod scan;
 mod tasks;
 mod users;
 mod workers;

@@ -64,4 +64,18 @@ impl PgnStore for SqliteStore {
         })
         .await
     }
+
+    async fn delete_pgns(&self, run: RunId, limit: usize) -> StoreResult<u64> {
+        let limit = plain(u64::try_from(limit).unwrap_or(u64::MAX));
+        self.write(move |transaction| {
+            let deleted = transaction
+                .prepare_cached(
+                    "DELETE FROM pgns WHERE id IN
+                         (SELECT id FROM pgns WHERE run_id = ?1 ORDER BY task_id, id LIMIT ?2)",
+                )?
+                .execute(params![run.0.bytes(), limit])?;
+            Ok(u64::try_from(deleted).unwrap_or(u64::MAX))
+        })
+        .await
+    }
 }

@@ -90,7 +90,7 @@ pub(super) fn get(connection: &Connection, id: RunId) -> Work<Option<StoredRun>>
     rows.next()?.map(read).transpose()
 }
 
-fn read(row: &Row<'_>) -> Work<StoredRun> {
+pub(super) fn read(row: &Row<'_>) -> Work<StoredRun> {
     let id = RunId(object_id(row, "id")?);
     let bytes = row.get_ref("doc")?.as_blob().map_err(rusqlite::Error::from)?;
     let doc = decode(bytes, || format!("run {id}"))?;

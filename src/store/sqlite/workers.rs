@@ -13,7 +13,7 @@ use crate::store::{StoreResult, WorkerBlock, WorkerStore};
 
 const COLUMNS: &str = "worker_name, id, blocked, message, last_updated";
 
-fn read(row: &Row<'_>) -> Work<WorkerBlock> {
+pub(super) fn read(row: &Row<'_>) -> Work<WorkerBlock> {
     Ok(WorkerBlock {
         id: object_id(row, "id")?,
         name: ShortWorkerName(row.get("worker_name")?),
