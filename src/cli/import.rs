@@ -5,11 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CliError, CliResult, FOUND_FAULTS, control};
+use super::{CliError, CliResult, FOUND_FAULTS, stores};
 use crate::config::Config;
 use crate::service::import::import_files;
-use crate::store::SharedStore;
-use crate::store::sqlite::{Mode, SqliteStore};
 
 /// Where the data comes from.
 #[derive(Debug, Args)]
@@ -24,16 +22,7 @@ pub struct ImportArgs {
 
 /// Imports; the exit code says whether documents were rejected.
 pub async fn execute(config: &Config, args: ImportArgs) -> CliResult {
-    if let Some(pid) = control::server_pid(config)? {
-        return Err(CliError::failed(format!(
-            "a server (process {pid}) runs on {}: stop it first, so that it doesn't schedule half of an import",
-            config.data_dir.display()
-        )));
-    }
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|error| CliError::failed(format!("{}: {error}", config.data_dir.display())))?;
-    let store = SqliteStore::open(control::database(config), Mode::Serve).map_err(CliError::failed)?;
-    let store: SharedStore = std::sync::Arc::new(store);
+    let store = stores::alone(config).await?;
     let report =
         import_files(&store, &args.files, |line| eprintln!("{line}")).await.map_err(CliError::failed)?;
     if args.json {

@@ -1,13 +1,17 @@
 //! The command line: every role of the one executable is a subcommand.
 
+pub mod backup;
 pub mod control;
+pub mod copy;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod from_git;
 pub mod import;
 pub mod run;
 pub mod serve;
 pub mod simulate;
+pub mod stores;
 pub mod user;
 pub mod worker;
 
@@ -45,6 +49,14 @@ enum Command {
     Books(run::BooksCommand),
     /// Take over a fishtest database.
     Import(import::ImportArgs),
+    /// Write the farm's data in fishtest's own layout, so that it can move back.
+    Export(export::ExportArgs),
+    /// Copy a farm from one place into another.
+    Copy(copy::CopyArgs),
+    /// Copy the embedded database into a file, while it is in use.
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the embedded database.
+    Restore(backup::RestoreArgs),
     /// Simulate a fleet of workers against a running farm, and judge the farm.
     Simulate(Box<crate::simulate::SimulateArgs>),
     /// Show it all: a temporary farm, a run, 200 simulated workers, and the run's decision.
@@ -107,6 +119,10 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Worker(command) => worker::execute(&load()?, command).await,
         Command::Books(command) => run::books(&load()?, command).await,
         Command::Import(args) => import::execute(&load()?, args).await,
+        Command::Export(args) => export::execute(&load()?, args).await,
+        Command::Copy(args) => copy::execute(args).await,
+        Command::Backup(args) => backup::backup(&load()?, args).await,
+        Command::Restore(args) => backup::restore(&load()?, args).await,
         Command::Simulate(args) => simulate::execute(&args).await,
         Command::Demo => demo::demo().await,
         Command::Config => {

@@ -17,6 +17,7 @@ pub mod new_run;
 pub mod number;
 pub mod pgn;
 pub mod results;
+pub mod retention;
 pub mod run;
 pub mod spsa;
 pub mod stats;

@@ -140,6 +140,8 @@ pub trait PgnStore: Send + Sync {
     async fn run_pgns(&self, run: RunId) -> StoreResult<Vec<PgnEntry>>;
     /// The bytes of one upload.
     async fn pgn_by_id(&self, id: ObjectId) -> StoreResult<Option<Vec<u8>>>;
+    /// The first run after `after`, by identity, that has uploads.
+    async fn next_run_with_pgns(&self, after: Option<RunId>) -> StoreResult<Option<RunId>>;
     /// Deletes up to `limit` uploads of a run; how many there were. Retention (`spec/storage.md` section 13).
     async fn delete_pgns(&self, run: RunId, limit: usize) -> StoreResult<u64>;
 }

@@ -85,6 +85,36 @@ async fn commands_work_with_and_without_a_running_server() {
     assert!(run(dir.path(), &["user", "list"]).contains("machine limit 3"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_made_beside_a_server_and_put_back_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), free_port()).await;
+    accounts(dir.path());
+    let id = approved_run(dir.path(), "kept");
+    run(dir.path(), &["backup", "kept.db"]);
+    assert!(!output(dir.path(), &["backup", "kept.db"]).status.success(), "never over another file");
+    run(dir.path(), &["user", "add", "latecomer"]);
+    let refused = output(dir.path(), &["restore", "kept.db", "--replace"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("stop it first"), "{refused:?}");
+    assert!(server.terminate());
+    assert!(!output(dir.path(), &["restore", "kept.db"]).status.success(), "there is a database");
+    std::fs::write(dir.path().join("nonsense.db"), "nonsense").unwrap();
+    assert!(!output(dir.path(), &["restore", "nonsense.db", "--replace"]).status.success());
+    assert!(run(dir.path(), &["user", "list"]).contains("latecomer"), "a refused restore changes nothing");
+    run(dir.path(), &["restore", "kept.db", "--replace"]);
+    assert!(!run(dir.path(), &["user", "list"]).contains("latecomer"));
+    assert!(run(dir.path(), &["run", "list"]).contains(&id));
+    assert!(dir.path().join("shoal.db.before-restore").exists());
+
+    // The same farm in another place, and in fishtest's layout.
+    run(dir.path(), &["copy", "--from", ".", "--to", "twin"]);
+    let twin = dir.path().join("twin");
+    assert!(run(&twin, &["run", "list"]).contains(&id));
+    run(dir.path(), &["export", "--files", "out"]);
+    let runs = std::fs::read_to_string(dir.path().join("out/runs.json")).unwrap();
+    assert!(runs.contains(&id) && runs.contains("\"new_tag\":\"kept\""), "{runs}");
+}
+
 #[test]
 fn the_demonstration_ends_in_a_decision_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();

@@ -68,6 +68,28 @@ fn contribution() -> Document {
     }
 }
 
+/// The documents of [`write_all`] that can be taken, by collection, as they come out again.
+pub fn good(collection: Collection) -> Vec<Document> {
+    match collection {
+        Collection::Kvstore => kv(),
+        Collection::Users => {
+            // fishtest of today wants every field.
+            let defaults = doc! {
+                "pending": false, "blocked": false, "email": "", "groups": [], "tests_repo": "", "machine_limit": 16,
+            };
+            let mut old = old_user();
+            old.extend(defaults);
+            vec![user(10, "alice"), user(11, "bob"), old]
+        }
+        Collection::UserCache => vec![contribution()],
+        Collection::Workers => vec![block()],
+        Collection::Nns => vec![net()],
+        Collection::Runs => export::good_runs(),
+        Collection::Actions => actions(),
+        Collection::Pgns => vec![pgn()],
+    }
+}
+
 /// Every collection but the runs, with a document in each that can't be taken.
 pub fn write_all(dir: &Path) {
     let mut with_net = net();

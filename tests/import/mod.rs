@@ -4,6 +4,7 @@
 mod documents;
 mod export;
 mod going_on;
+mod moving;
 
 use std::path::Path;
 use std::sync::Arc;

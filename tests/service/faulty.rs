@@ -220,6 +220,9 @@ impl PgnStore for FaultyStore {
     async fn pgn_by_id(&self, id: ObjectId) -> StoreResult<Option<Vec<u8>>> {
         self.inner.pgn_by_id(id).await
     }
+    async fn next_run_with_pgns(&self, after: Option<RunId>) -> StoreResult<Option<RunId>> {
+        self.inner.next_run_with_pgns(after).await
+    }
     async fn delete_pgns(&self, run: RunId, limit: usize) -> StoreResult<u64> {
         self.inner.delete_pgns(run, limit).await
     }

@@ -10,8 +10,9 @@ use flate2::read::MultiGzDecoder;
 
 use crate::domain::document::from_extended_json;
 
-/// Longest line that is read. A document has at most 16 MiB in MongoDB, and rarely four times that as text.
-const LONGEST_LINE: usize = 64 << 20;
+/// Longest line that is read. A document has at most 16 MiB in MongoDB, and rarely four times that as text; a run that
+/// Shoal exported may have hundreds of thousands of tasks.
+const LONGEST_LINE: usize = 512 << 20;
 
 /// A batch ends behind the line that makes it so long, or with its thousandth line.
 const BATCH_BYTES: usize = 1 << 20;

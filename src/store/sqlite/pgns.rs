@@ -65,6 +65,17 @@ impl PgnStore for SqliteStore {
         .await
     }
 
+    async fn next_run_with_pgns(&self, after: Option<RunId>) -> StoreResult<Option<RunId>> {
+        let after = after.map_or_else(Vec::new, |run| run.0.bytes().to_vec());
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT run_id FROM pgns WHERE run_id > ?1 ORDER BY run_id LIMIT 1")?;
+            let mut rows = statement.query(params![after])?;
+            rows.next()?.map(|row| Ok(RunId(object_id(row, "run_id")?))).transpose()
+        })
+        .await
+    }
+
     async fn delete_pgns(&self, run: RunId, limit: usize) -> StoreResult<u64> {
         let limit = plain(u64::try_from(limit).unwrap_or(u64::MAX));
         self.write(move |transaction| {

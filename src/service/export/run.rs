@@ -1,0 +1,90 @@
+//! A run in fishtest's layout: what the store holds, brought up to date from the tasks.
+
+use bson::{Bson, Document, doc};
+
+use crate::domain::capacity::{Aggregates, TaskTotals, aggregate};
+use crate::domain::fold::Record;
+use crate::domain::task::{TailEntry, TaskRecord};
+use crate::service::run_cache::CachedRun;
+use crate::store::codec::{OWN, as_number, bad_task, int, stats_document};
+use crate::store::{NO_VERSION, StoreError, StoreResult, StoredRun};
+
+/// What is gathered in a first pass over a run's tasks.
+pub(super) struct RunView {
+    /// Whether the stored sums may be behind the tasks: a run in the making that lived here.
+    lives: bool,
+    position: u64,
+    totals: Vec<TaskTotals>,
+    tail: Vec<TailEntry>,
+    bad_tasks: Vec<(u32, Document)>,
+}
+
+impl RunView {
+    pub(super) fn new(stored: &StoredRun) -> Self {
+        let finished = stored.doc.get_bool("finished").unwrap_or(false);
+        Self {
+            lives: !finished && stored.meta.version != NO_VERSION,
+            position: stored.meta.position,
+            totals: Vec::new(),
+            tail: Vec::new(),
+            bad_tasks: Vec::new(),
+        }
+    }
+
+    pub(super) fn see(&mut self, task: &TaskRecord) {
+        if let (Some(mark), Some(entry)) = (&task.bad, bad_task(task)) {
+            self.bad_tasks.push((mark.position, entry));
+        }
+        if !self.lives {
+            return;
+        }
+        self.tail.extend(task.tail.iter().filter(|entry| entry.seq > self.position).cloned());
+        self.totals.push(TaskTotals {
+            active: task.active,
+            num_games: task.num_games,
+            stats: task.stats,
+            concurrency: task.worker.as_ref().map_or(0, |worker| worker.concurrency),
+            nps: as_number(task.worker_info.get("nps")).unwrap_or(0.0),
+        });
+    }
+
+    /// The run's document without its tasks, and its purged tasks.
+    pub(super) fn documents(mut self, stored: StoredRun) -> StoreResult<(Document, Vec<Document>)> {
+        let mut run = stored.doc.clone();
+        if self.lives {
+            self.bring_up_to_date(&stored, &mut run)?;
+        }
+        self.bad_tasks.sort_by_key(|(position, _)| *position);
+        let mut bad_tasks: Vec<Document> = self.bad_tasks.into_iter().map(|(_, entry)| entry).collect();
+        // Copies of purged tasks that an import could not match with a task.
+        if let Some(Bson::Document(own)) = run.remove(OWN)
+            && let Ok(unmatched) = own.get_array("bad_tasks")
+        {
+            bad_tasks.extend(unmatched.iter().filter_map(Bson::as_document).cloned());
+        }
+        Ok((run, bad_tasks))
+    }
+
+    fn bring_up_to_date(&mut self, stored: &StoredRun, run: &mut Document) -> StoreResult<()> {
+        let damaged = |what: String| StoreError::Damaged(format!("run {}: {what}", stored.id));
+        let facts = CachedRun::new(stored);
+        let sums = aggregate(self.totals.drain(..), facts.game_seconds, facts.facts.threads);
+        let Aggregates { results, workers, cores, committed_games, total_games, nps, games_per_minute } =
+            sums.ok_or_else(|| damaged("the results leave the range of a count".to_owned()))?;
+        run.extend(doc! {
+            "results": stats_document(&results), "workers": int(u64::from(workers)), "cores": int(cores),
+            "committed_games": int(committed_games), "total_games": int(total_games), "nps": nps,
+            "games_per_minute": games_per_minute,
+        });
+        let Ok(args) = run.get_document_mut("args") else { return Ok(()) };
+        let mut record =
+            Record::from_args(args, stored.meta.folded).map_err(|error| damaged(error.to_string()))?;
+        self.tail.sort_by_key(|entry| entry.seq);
+        self.tail.dedup_by_key(|entry| entry.seq);
+        for problem in record.fold(&self.tail, facts.num_games) {
+            tracing::error!(run = %stored.id, problem, "a contribution could not be folded");
+        }
+        record.overlay(args);
+        Ok(())
+    }
+}
