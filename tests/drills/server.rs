@@ -20,6 +20,9 @@ pub fn command(data: &Path, args: &[&str]) -> Command {
     for name in ["SHOAL_LISTEN", "SHOAL_CONFIG", "SHOAL_TRUSTED_PROXIES", "SHOAL_LOG"] {
         command.env_remove(name);
     }
+    for name in ["SHOAL_GITHUB_API_URL", "SHOAL_GITHUB_RAW_URL"] {
+        command.env(name, "none");
+    }
     command
 }
 
@@ -59,9 +62,10 @@ impl Server {
             .spawn()
             .unwrap();
         let mut server = Self { child, port };
+        let client = shoal::sys::web::client().build().unwrap();
         for _ in 0..600 {
             assert!(server.child.try_wait().unwrap().is_none(), "the server ended by itself");
-            let ready = reqwest::get(format!("{}/readyz", server.url())).await;
+            let ready = client.get(format!("{}/readyz", server.url())).send().await;
             if ready.is_ok_and(|answer| answer.status().is_success()) {
                 return server;
             }
