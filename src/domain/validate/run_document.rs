@@ -4,10 +4,13 @@
 //! What holds between a run and its tasks (sums, counters) is the schedule's audit. That an unfinished run is undecided is
 //! not checked: between the deciding report and the finish saga it is not so.
 
+mod keys;
+
 use std::net::IpAddr;
 
 use bson::Document;
 
+use self::keys::{ARGS, RUN, SPRT, SPSA, WORKER_INFO};
 use super::stored::{Checked, Stored, documents};
 use super::worker_info::{is_compiler, is_worker_arch};
 use crate::domain::names::{is_net_name, is_unique_key};
@@ -16,108 +19,6 @@ use crate::domain::time_control;
 
 /// The first version of documents whose fields are all prescribed; older ones are only looked at.
 pub const STRICT_VERSION: u64 = 24;
-
-/// Keys of a run.
-const RUN: [&str; 24] = [
-    "_id",
-    "version",
-    "args",
-    "start_time",
-    "last_updated",
-    "tc_base",
-    "rescheduled_from",
-    "approved",
-    "approver",
-    "finished",
-    "deleted",
-    "failed",
-    "failures",
-    "is_green",
-    "is_yellow",
-    "workers",
-    "cores",
-    "committed_games",
-    "total_games",
-    "nps",
-    "games_per_minute",
-    "results",
-    "tasks",
-    "bad_tasks",
-];
-
-const ARGS: [&str; 31] = [
-    "base_tag",
-    "new_tag",
-    "base_nets",
-    "new_nets",
-    "num_games",
-    "tc",
-    "new_tc",
-    "book",
-    "book_depth",
-    "threads",
-    "resolved_base",
-    "resolved_new",
-    "msg_base",
-    "msg_new",
-    "base_options",
-    "new_options",
-    "info",
-    "base_signature",
-    "new_signature",
-    "username",
-    "tests_repo",
-    "master_repo",
-    "auto_purge",
-    "throughput",
-    "itp",
-    "priority",
-    "adjudication",
-    "arch_filter",
-    "compiler",
-    "sprt",
-    "spsa",
-];
-
-const SPRT: [&str; 13] = [
-    "alpha",
-    "beta",
-    "elo0",
-    "elo1",
-    "elo_model",
-    "state",
-    "llr",
-    "batch_size",
-    "lower_bound",
-    "upper_bound",
-    "overshoot",
-    "lost_samples",
-    "illegal_update",
-];
-
-const SPSA: [&str; 9] =
-    ["algorithm", "A", "alpha", "gamma", "raw_params", "iter", "num_iter", "params", "param_history"];
-
-const WORKER_INFO: [&str; 18] = [
-    "uname",
-    "architecture",
-    "concurrency",
-    "min_threads",
-    "max_memory",
-    "username",
-    "version",
-    "python_version",
-    "gcc_version",
-    "compiler",
-    "unique_key",
-    "modified",
-    "worker_arch",
-    "ARCH",
-    "nps",
-    "near_github_api_limit",
-    "remote_addr",
-    "country_code",
-];
 
 /// Checks a whole run: its own fields, and each of its tasks.
 ///
