@@ -143,6 +143,10 @@ impl Client {
     }
 
     async fn read(&self, url: &str, mut answer: Response, limit: usize) -> Result<Vec<u8>, GitHubError> {
+        let announced = answer.content_length().is_some_and(|length| length > limit as u64);
+        if announced {
+            return Err(GitHubError::TooLarge { url: url.to_owned(), limit });
+        }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.network(url, error))? {
             if body.len() + chunk.len() > limit {

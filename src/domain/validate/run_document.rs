@@ -259,7 +259,8 @@ fn task_fields(task: &Stored<'_>) -> Checked {
         round.binary("packed_flips")?;
     }
     // A rebuild fills a hole in the numbering with a task that nobody had.
-    let nobody = !active && !task.has("worker_info");
+    let is_empty = ["wins", "losses", "draws"].into_iter().all(|key| stats.count(key) == Ok(0));
+    let nobody = !active && is_empty && !task.has("worker_info");
     if nobody { Ok(()) } else { check_worker_info(&task.document("worker_info")?) }
 }
 
