@@ -3,6 +3,7 @@
 mod documents;
 mod drills;
 mod durability;
+mod github;
 mod import;
 mod service;
 mod simulate;

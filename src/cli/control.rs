@@ -14,6 +14,7 @@ use crate::service::{Farm, FarmSettings};
 use crate::state::memory::MemoryState;
 use crate::store::sqlite::{Mode, SqliteStore};
 use crate::sys::clock::SystemClock;
+use crate::sys::web;
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,7 +63,7 @@ pub async fn open(config: &Config, settings: FarmSettings) -> Result<Arc<Farm>, 
 }
 
 async fn over_socket(config: &Config, command: &Control) -> Result<Reply, CliError> {
-    let client = reqwest::Client::builder()
+    let client = web::client()
         .unix_socket(socket(config))
         .timeout(PATIENCE)
         .build()

@@ -2,11 +2,14 @@
 
 use std::net::TcpListener;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::{CliResult, FOUND_FAULTS, control};
+use super::{CliResult, FOUND_FAULTS, control, serve};
 use crate::config::{Config, ConfigError};
+use crate::github::{GitHub, GitHubError};
 use crate::service::control::Control;
 use crate::store::sqlite::{Mode, SqliteStore};
+use crate::sys::clock::SystemClock;
 
 /// What a check found.
 enum Finding {
@@ -42,6 +45,7 @@ pub async fn doctor(config: Result<Config, ConfigError>) -> CliResult {
         }),
     }
     findings.push(database(&config).await);
+    findings.push(github(&config).await);
     let mut code = ExitCode::SUCCESS;
     for finding in findings {
         match finding {
@@ -118,6 +122,29 @@ async fn database(config: &Config) -> Finding {
         Err(error) => Finding::Bad {
             what: format!("database: {error}"),
             mend: "try again; if it stays so, stop the server and restore a backup".to_owned(),
+        },
+    }
+}
+
+/// Asks for the quota, which costs no call.
+async fn github(config: &Config) -> Finding {
+    let Some(api) = &config.github_api_url else {
+        return Finding::Good("github: its API is switched off".to_owned());
+    };
+    let github = GitHub::new(serve::github_settings(config), Arc::new(SystemClock::new()));
+    match github.ask_quota().await {
+        Ok(quota) => Finding::Good(format!(
+            "github: {api} answers; {} of {} calls are left",
+            quota.remaining, quota.limit
+        )),
+        Err(GitHubError::Status { status: 401, .. }) => Finding::Bad {
+            what: format!("github: {api} refuses the token"),
+            mend: "correct SHOAL_GITHUB_TOKEN, or leave it away".to_owned(),
+        },
+        Err(error) => Finding::Bad {
+            what: format!("github: {error}; the table of opening books stays as it is"),
+            mend: "let the server reach that address, or set SHOAL_GITHUB_API_URL to a mirror or to none"
+                .to_owned(),
         },
     }
 }

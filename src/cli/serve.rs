@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::{CliError, CliResult, control};
 use crate::config::Config;
 use crate::domain::action::{Action, Event};
+use crate::github::GitHubSettings;
 use crate::http::{self, HttpSettings, Site};
 use crate::scheduler;
 use crate::service::{Farm, FarmSettings};
@@ -143,7 +144,18 @@ fn farm_settings(config: &Config, port: u16) -> FarmSettings {
         max_unpacked_pgn: config.max_unpacked_pgn,
         nn_url: config.nn_url.clone(),
         port: Some(port),
+        github: github_settings(config),
         ..FarmSettings::default()
+    }
+}
+
+/// What the configuration says about GitHub.
+pub fn github_settings(config: &Config) -> GitHubSettings {
+    GitHubSettings {
+        api: config.github_api_url.clone(),
+        raw: config.github_raw_url.clone(),
+        token: config.github_token.clone(),
+        ..GitHubSettings::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::values::{LogFormat, Network, Reserved, TrustedProxies};
+use super::values::{LogFormat, Network, Reserved, Secret, TrustedProxies};
 
 /// The text of an absent value.
 pub const NONE: &str = "none";
@@ -128,6 +128,35 @@ pub fn nn_url(text: &str) -> Parsed<Option<String>> {
     Ok(Some(url.to_owned()))
 }
 
+/// The address of a server that is asked by its paths, or None. No user may stand in it: addresses are logged.
+pub fn mirror_url(text: &str) -> Parsed<Option<String>> {
+    if text == NONE || text.is_empty() {
+        return Ok(None);
+    }
+    let problem = || {
+        "expected none, or an address that begins with http:// or https:// and has no user, query or fragment"
+            .to_owned()
+    };
+    let url = reqwest::Url::parse(text).map_err(|_| problem())?;
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    if !is_web || !is_plain || url.query().is_some() || url.fragment().is_some() {
+        return Err(problem());
+    }
+    Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
+}
+
+/// A token; never repeated in the message.
+pub fn token(text: &str) -> Parsed<Option<Secret>> {
+    if text == NONE || text.is_empty() {
+        return Ok(None);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a token has printable ASCII characters only, and no blanks".to_owned());
+    }
+    Ok(Some(Secret::new(text)))
+}
+
 pub fn log_filter(text: &str) -> Parsed<String> {
     if text.is_empty() {
         return Err("the filter is empty; to log nothing, say off".to_owned());
@@ -184,6 +213,30 @@ mod tests {
         for wrong in ["", "s", "-1s", "25h", "1d", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong:?} was taken for a time");
         }
+    }
+
+    #[test]
+    fn a_mirror_is_an_address_without_a_password() {
+        assert_eq!(
+            mirror_url("https://git.example/api/v3/"),
+            Ok(Some("https://git.example/api/v3".to_owned()))
+        );
+        assert_eq!((mirror_url("none"), mirror_url("")), (Ok(None), Ok(None)));
+        for wrong in
+            ["git.example", "ftp://git.example", "https://u:hunter2@git.example", "http://a?b", "http://a#b"]
+        {
+            let told = mirror_url(wrong).expect_err(wrong);
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        assert_eq!(token("none"), Ok(None));
+        let secret = token("ghp_canary").unwrap().unwrap();
+        assert_eq!(secret.expose(), "ghp_canary");
+        assert!(!format!("{secret:?}").contains("canary"));
+        assert!(!token("ghp_canary\n").unwrap_err().contains("canary"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::parse;
 use super::sources::Sources;
-use super::values::{LogFormat, Reserved, TrustedProxies};
+use super::values::{LogFormat, Reserved, Secret, TrustedProxies};
 
 /// One setting, as texts: what flags, files and references are made of.
 #[derive(Debug)]
@@ -123,6 +123,21 @@ settings! {
     /// Where networks are downloaded from: workers are sent to `URL/nn/NAME`. `none` is this server itself, as
     /// the worker addressed it; the empty text makes the address relative.
     nn_url: Option<String> = "none", "--nn-url", "SHOAL_NN_URL" or "FISHTEST_NN_URL", "URL|none", parse::nn_url;
+
+    /// Where GitHub's API is asked, every 15 minutes, for the table of opening books and the commit of the official
+    /// master branch. Another address is a mirror; `none` or the empty text asks nobody, for a farm without internet.
+    github_api_url: Option<String> = "https://api.github.com", "--github-api-url", "SHOAL_GITHUB_API_URL", "URL|none",
+        parse::mirror_url;
+
+    /// Where the table of opening books is read when the API has few calls left, or is switched off; `none` or the
+    /// empty text is nowhere.
+    github_raw_url: Option<String> = "https://raw.githubusercontent.com", "--github-raw-url", "SHOAL_GITHUB_RAW_URL",
+        "URL|none", parse::mirror_url;
+
+    /// Token for the API, which then grants more calls; sent to that address only, and never logged. Others can see
+    /// a flag: better use the variable or the file.
+    github_token: Option<Secret> = "none", "--github-token", "SHOAL_GITHUB_TOKEN" or "GH_TOKEN", "TOKEN|none",
+        parse::token;
 
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,shoal::service=debug`.
     log: String = "info", "--log", "SHOAL_LOG", "FILTER", parse::log_filter;

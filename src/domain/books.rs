@@ -24,6 +24,13 @@ pub fn check(table: &Value) -> Result<Document, String> {
             let count = count.ok_or_else(|| format!("books: {name}: {field} must be a whole number >= 0"))?;
             stored.insert(field, int(count));
         }
+        let count = |field: &str| {
+            stored.get(field).and_then(|count| count.as_i64().or(count.as_i32().map(i64::from)))
+        };
+        let sum = count("white").zip(count("black")).and_then(|(white, black)| white.checked_add(black));
+        if sum != count("total") {
+            return Err(format!("books: {name}: total must be white + black"));
+        }
         for field in ["min_depth", "max_depth"] {
             let depth = match book.get(field) {
                 None | Some(Value::Null) => Bson::Null,
@@ -71,6 +78,9 @@ mod tests {
     #[test]
     fn a_bad_digest_is_named() {
         assert!(check(&book("short")).unwrap_err().contains("sri"));
+        let mut sum = book(&"A".repeat(64));
+        sum["a.epd"]["total"] = 4.into();
+        assert!(check(&sum).unwrap_err().contains("total"));
         assert!(check(&json!({ "a.txt": {} })).unwrap_err().contains("a.txt"));
         assert!(check(&json!([1])).is_err());
     }

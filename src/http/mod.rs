@@ -34,7 +34,6 @@ use self::body::Bodies;
 use self::gate::Gate;
 use self::rate_limit::RateLimiter;
 use crate::config::{Network, TrustedProxies};
-use crate::domain::ids::Millis;
 use crate::service::Farm;
 
 /// What the HTTP edge can be told.
@@ -114,7 +113,6 @@ pub struct Site {
     bodies: Bodies,
     limiter: RateLimiter,
     active_runs: read_api::ActiveRuns,
-    started: Millis,
     prometheus: Option<PrometheusHandle>,
 }
 
@@ -129,7 +127,6 @@ impl Site {
             bodies: Bodies::new(&settings),
             limiter: RateLimiter::new(settings.read_rate, settings.read_burst),
             active_runs: read_api::ActiveRuns::default(),
-            started: farm.now(),
             farm,
             settings,
             prometheus,

@@ -71,7 +71,7 @@ pub async fn handle(request: &Request<'_>, read: Read<'_>, payload: web::Payload
         Read::Pgn(id) => pgn(request, id).await,
         Read::RunPgns(id) => run_pgns(request, id).await,
         Read::Nn(name) => nn(request, name).await,
-        Read::RateLimit => Ok(rate_limit(request)),
+        Read::RateLimit => Ok(rate_limit(request).await),
     };
     answer.unwrap_or_else(|error| read_error(request.path, error, request.began))
 }
@@ -335,15 +335,16 @@ async fn nn(request: &Request<'_>, name: &str) -> ServiceResult<HttpResponse> {
     Ok(response.insert_header((header::LOCATION, location)).finish())
 }
 
-/// What is known of the quota at the code host. This server asks it nothing, so the quota is as it was at the start.
-fn rate_limit(request: &Request<'_>) -> HttpResponse {
+/// What is known of the quota at GitHub.
+async fn rate_limit(request: &Request<'_>) -> HttpResponse {
+    let quota = request.site.farm.github.quota().await;
     let body = Object::new()
-        .value("limit", &5000)
-        .value("remaining", &5000)
-        .value("reset", &request.site.started.0.div_euclid(1000))
-        .value("used", &0)
+        .value("limit", &quota.limit)
+        .value("remaining", &quota.remaining)
+        .value("reset", &quota.reset)
+        .value("used", &quota.used)
         .value("resource", "core")
-        .value("_uninitialized", &true);
+        .value("_uninitialized", &!quota.known);
     json(&mut HttpResponse::Ok(), body.finish())
 }
 

@@ -45,11 +45,21 @@ pub enum Job {
     Clean,
     /// Keep a copy of what workers have seen.
     Seen,
+    /// Check a random run's document against the rules of stored documents.
+    Validate,
+    /// Check the schedule's tables against one another.
+    Structures,
+    /// Take over the table of opening books.
+    Books,
+    /// Take over the commit of the official master branch.
+    Master,
+    /// Delete games that have outlived their time.
+    Retention,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Flush,
         Self::Reconcile,
         Self::Scavenge,
@@ -58,6 +68,11 @@ impl Job {
         Self::Audit,
         Self::Clean,
         Self::Seen,
+        Self::Validate,
+        Self::Structures,
+        Self::Books,
+        Self::Master,
+        Self::Retention,
     ];
 
     /// For logs and metrics.
@@ -71,6 +86,11 @@ impl Job {
             Self::Audit => "audit",
             Self::Clean => "clean",
             Self::Seen => "seen",
+            Self::Validate => "validate",
+            Self::Structures => "structures",
+            Self::Books => "books",
+            Self::Master => "master",
+            Self::Retention => "retention",
         }
     }
 
@@ -80,8 +100,10 @@ impl Job {
             Self::Flush => 1,
             Self::Reconcile => 10,
             Self::Scavenge | Self::Itp | Self::Speed | Self::Audit => 60,
-            Self::Clean => 180,
+            Self::Clean | Self::Validate => 180,
             Self::Seen => 300,
+            Self::Structures | Self::Books | Self::Master => 900,
+            Self::Retention => 86_400,
         })
     }
 
@@ -92,7 +114,16 @@ impl Job {
             Self::Itp | Self::Speed => Duration::ZERO,
             Self::Flush => Duration::from_secs(1),
             Self::Reconcile => Duration::from_secs(10),
-            Self::Scavenge | Self::Audit | Self::Clean | Self::Seen => Duration::from_secs(60),
+            Self::Scavenge
+            | Self::Audit
+            | Self::Clean
+            | Self::Seen
+            | Self::Validate
+            | Self::Structures
+            | Self::Books
+            | Self::Master => Duration::from_secs(60),
+            // Not among the first things after a start.
+            Self::Retention => Duration::from_secs(600),
         }
     }
 
@@ -102,6 +133,11 @@ impl Job {
             Self::Flush => Duration::from_secs(1),
             _ => Duration::ZERO,
         }
+    }
+
+    /// Whether it waits for servers of others, or takes long, and so must not keep the other jobs.
+    pub fn in_background(self) -> bool {
+        matches!(self, Self::Books | Self::Master | Self::Retention)
     }
 
     /// Does the job once.
@@ -124,6 +160,13 @@ impl Job {
                 farm.state.clean().await?;
             }
             Self::Seen => farm.keep_seen().await?,
+            Self::Validate => farm.validate_random_run().await?,
+            Self::Structures => farm.validate_structures().await?,
+            Self::Books => farm.refresh_books().await?,
+            Self::Master => farm.refresh_official_master().await?,
+            Self::Retention => {
+                farm.expire_games().await?;
+            }
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Periodic work, done by the leader alone (`spec/scheduling.md` section 10).
 //!
 //! One task runs the jobs one after the other. Every due time gets a uniform offset of up to 5 % of the period; a job
-//! that was late doesn't catch up in a burst. A job that fails is logged and tried again at its next time.
+//! that was late doesn't catch up in a burst. A job that fails is logged and tried again at its next time. Jobs that
+//! wait for servers of others run in the [`background`].
 
+pub mod background;
 pub mod jobs;
 pub mod plan;
 
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::background::Background;
 use self::jobs::Job;
 use self::plan::Plan;
 use crate::domain::ids::Token;
@@ -52,6 +55,7 @@ async fn run(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
     let mut leadership: Option<Leadership> = None;
     let mut renew_at = Duration::ZERO;
     let mut last_tick = farm.clock.monotonic();
+    let mut background = Background::default();
     while !*stop.borrow() {
         let now = farm.clock.monotonic();
         let slept = now.saturating_sub(last_tick) > SLEPT;
@@ -66,13 +70,11 @@ async fn run(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
         }
         if let Some(leadership) = &leadership {
             while let Some(job) = plan.next_due(farm.clock.monotonic()) {
-                let began = crate::sys::clock::stopwatch();
-                if let Err(error) = job.run(&farm, leadership).await {
-                    metrics::counter!("shoal_job_failures_total", "job" => job.name()).increment(1);
-                    tracing::error!(job = job.name(), %error, "a periodic job failed");
+                if !job.in_background() {
+                    carry_out(job, &farm, leadership).await;
+                } else if !background.start(job, &farm, *leadership) {
+                    tracing::debug!(job = job.name(), "a periodic job is still running");
                 }
-                metrics::histogram!("shoal_job_seconds", "job" => job.name())
-                    .record(began.elapsed().as_secs_f64());
                 plan.done(job, farm.clock.monotonic());
                 if *stop.borrow() || farm.clock.monotonic() >= renew_at {
                     break;
@@ -88,6 +90,16 @@ async fn run(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
         let released = farm.state.lease_release(LeaseName::Leader, leadership.token).await;
         tracing::info!(released = ?released, "leadership handed over");
     }
+}
+
+/// Does a job once, and notes how that went.
+async fn carry_out(job: Job, farm: &Farm, leadership: &Leadership) {
+    let began = crate::sys::clock::stopwatch();
+    if let Err(error) = job.run(farm, leadership).await {
+        metrics::counter!("shoal_job_failures_total", "job" => job.name()).increment(1);
+        tracing::error!(job = job.name(), %error, "a periodic job failed");
+    }
+    metrics::histogram!("shoal_job_seconds", "job" => job.name()).record(began.elapsed().as_secs_f64());
 }
 
 /// Asks for, or renews, leadership.

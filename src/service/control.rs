@@ -208,7 +208,10 @@ impl Farm {
                     blocks.iter().map(|block| json!({ "worker": block.name, "message": block.message }));
                 Ok(Reply::new(lines.join("\n"), data.collect()))
             }
-            Control::Books { table } => self.set_books(table).await,
+            Control::Books { table } => {
+                let count = self.replace_books(&table).await?;
+                Ok(Reply::text(format!("The book table has {count} books")))
+            }
             Control::Status => {
                 let census = self.state.census().await?;
                 let data = json!({
@@ -254,15 +257,6 @@ impl Farm {
             data.push(json!({ "run": id.to_string(), "new_tag": text("new_tag"), "state": state, "results": results }));
         }
         Ok(Reply::new(lines.join("\n"), Value::Array(data)))
-    }
-
-    /// Replaces the book table (`spec/worker-api.md` section 6.2).
-    async fn set_books(&self, table: Value) -> ServiceResult<Reply> {
-        let books = crate::domain::books::check(&table).map_err(ServiceError::Invalid)?;
-        self.store.put_kv("books", &bson::Bson::Document(books.clone())).await?;
-        let text = format!("The book table has {} books", books.len());
-        *self.books.write() = std::sync::Arc::new(books);
-        Ok(Reply::text(text))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod lookup;
 pub mod purge;
 pub mod read;
 pub mod rebuild;
+pub mod refresh;
 pub mod request_spsa;
 pub mod request_task;
 pub mod retention;
@@ -27,6 +28,7 @@ pub mod sweeper;
 pub mod update_task;
 pub mod upload_pgn;
 pub mod users;
+pub mod validation;
 pub mod worker_log;
 pub mod workers;
 
@@ -41,10 +43,12 @@ use tokio::sync::Semaphore;
 use self::auth::Accounts;
 use self::committer::Committer;
 pub use self::error::{ServiceError, ServiceResult};
+use self::refresh::Failing;
 use self::run_cache::RunCache;
 use self::saga::Turns;
 use crate::domain::ids::{Generation, Millis};
 use crate::domain::names::LegacyUsernames;
+use crate::github::{GitHub, GitHubSettings};
 use crate::state::SchedulingState;
 use crate::store::SharedStore;
 use crate::sys::clock::Clock;
@@ -65,6 +69,8 @@ pub struct FarmSettings {
     pub nn_url: Option<String>,
     /// Named in the log when the server starts and stops.
     pub port: Option<u16>,
+    /// Where GitHub is asked.
+    pub github: GitHubSettings,
 }
 
 impl Default for FarmSettings {
@@ -76,6 +82,7 @@ impl Default for FarmSettings {
             max_unpacked_pgn: 4 << 30,
             nn_url: None,
             port: None,
+            github: GitHubSettings::default(),
         }
     }
 }
@@ -94,6 +101,8 @@ pub struct Farm {
     pub accounts: Accounts,
     /// What follows from runs' arguments.
     pub runs: RunCache,
+    /// GitHub, or whoever stands for it.
+    pub github: GitHub,
     /// Settings.
     pub settings: FarmSettings,
     /// Random identity of this process.
@@ -105,6 +114,7 @@ pub struct Farm {
     request_turns: Arc<Semaphore>,
     sagas: Turns,
     books: RwLock<Arc<Document>>,
+    failing: Failing,
     legacy: RwLock<Arc<LegacyUsernames>>,
 }
 
@@ -123,6 +133,8 @@ impl Farm {
             accounts: Accounts::new(store.clone(), clock.clone()),
             runs: RunCache::new(store.clone()),
             request_turns: Arc::new(Semaphore::new(settings.request_slots as usize)),
+            github: GitHub::new(settings.github.clone(), clock.clone()),
+            failing: Failing::default(),
             state,
             store,
             clock,

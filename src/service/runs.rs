@@ -37,6 +37,12 @@ impl Farm {
         if self.store.user(&form.username).await?.is_none() {
             return Err(ServiceError::Invalid(format!("username: there is no user {}", form.username)));
         }
+        // A farm that knows no books takes the submitter's word.
+        let books = self.books();
+        if !books.is_empty() && !books.contains_key(&form.book) && form.rescheduled_from.is_none() {
+            let book = &form.book;
+            return Err(ServiceError::Invalid(format!("book: {book} is not in the table of opening books")));
+        }
         let id = RunId(random::object_id());
         let now = self.now();
         let doc = build_run(form, id.0, DateTime::from_millis(now.0))

@@ -17,6 +17,7 @@ use super::protocol::{
 };
 use super::tally::Tally;
 use crate::sys::clock::stopwatch;
+use crate::sys::web;
 
 /// How long a read is tried again that the server's limit per address refused. An audit reads every task.
 const READ_PATIENCE: Duration = Duration::from_secs(120);
@@ -41,7 +42,7 @@ impl Client {
     /// # Errors
     /// When the options name no usable address or the HTTP library can't be set up.
     pub fn new(options: &SimulateOptions, tally: Arc<Tally>) -> Result<Self, OptionsError> {
-        let http = reqwest::Client::builder()
+        let http = web::client()
             .timeout(Duration::from_secs_f64(options.timeout_seconds))
             .pool_max_idle_per_host(options.max_connections)
             .tcp_nodelay(true)

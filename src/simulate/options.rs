@@ -161,8 +161,9 @@ impl SimulateOptions {
             return invalid("no server address".to_owned());
         }
         for url in &self.urls {
-            if !url.starts_with("http://") || url.len() <= "http://".len() {
-                return invalid(format!("server address {url:?} does not begin with http://"));
+            let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            if host.is_none_or(str::is_empty) {
+                return invalid(format!("server address {url:?} is no http:// or https:// address"));
             }
         }
         if self.workers == 0 || self.workers > 1_000_000 {
@@ -221,6 +222,7 @@ mod tests {
     #[test]
     fn defaults_are_usable_and_hide_the_password() {
         options().check().unwrap();
+        SimulateOptions::new("https://farm.example", 3, "fisher", "secret").check().unwrap();
         assert!(!format!("{:?}", options()).contains("secret"));
     }
 
@@ -231,7 +233,11 @@ mod tests {
             change(&mut changed);
             changed.check().unwrap_err().to_string()
         };
-        assert!(message(|o| o.urls = vec!["localhost".to_owned()]).contains("localhost"));
+        for wrong in ["localhost", "ftp://localhost", "https://", "http://"] {
+            let mut changed = options();
+            changed.urls = vec![wrong.to_owned()];
+            assert!(changed.check().unwrap_err().to_string().contains(wrong), "{wrong}");
+        }
         assert!(message(|o| o.workers = 0).contains("workers"));
         assert!(message(|o| o.accounts.clear()).contains("account"));
         assert!(message(|o| o.speed_up = 0.0).contains("speed-up"));

@@ -155,6 +155,10 @@ pub trait SchedulingState: Send + Sync {
     /// A full recomputation against the counters (invariant I14); the differences in words.
     async fn audit(&self, run: RunId) -> StateResult<Vec<String>>;
 
+    /// Checks the tables against one another: worker map, active tasks, connections, versions that aren't durable. The
+    /// differences in words, at most a hundred.
+    async fn audit_structures(&self) -> StateResult<Vec<String>>;
+
     /// Numbers about the state as a whole.
     async fn census(&self) -> StateResult<Census>;
 }

@@ -1,6 +1,7 @@
-//! The outside world that rules must not reach by themselves: clocks, randomness, tasks and threads.
+//! The outside world that rules must not reach by themselves: clocks, randomness, tasks and threads, web clients.
 //! `clippy.toml` forbids the raw functions everywhere else.
 
 pub mod clock;
 pub mod random;
 pub mod spawn;
+pub mod web;

@@ -41,6 +41,8 @@ fn with_nothing_said_the_defaults_hold() {
     assert_eq!(config.pgn_body_limit, 200 * 1024 * 1024);
     assert_eq!(config.max_unpacked_pgn, 4 * 1024 * 1024 * 1024);
     assert_eq!(config.nn_url, None);
+    assert_eq!(config.github_api_url.as_deref(), Some("https://api.github.com"));
+    assert_eq!(config.github_token, None);
     assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Human));
     assert_eq!(config.shutdown_grace, Duration::from_secs(10));
 }
@@ -67,7 +69,8 @@ fn other_value(key: &str) -> Option<&'static str> {
         }
         "http_workers" => "1021",
         "worker_body_limit" | "pgn_body_limit" | "max_unpacked_pgn" => "7MiB",
-        "nn_url" => "https://networks.example",
+        "nn_url" | "github_api_url" | "github_raw_url" => "https://networks.example",
+        "github_token" => "ghp_77",
         "log" => "debug",
         "log_format" => "json",
         "shutdown_grace" => "77s",
@@ -130,6 +133,17 @@ fn the_networks_address_is_also_read_from_its_older_variable() {
     assert_eq!(load(&[], &[older], None).unwrap().nn_url.as_deref(), Some("https://old.example"));
     assert_eq!(load(&[], &[older, newer], None).unwrap().nn_url.as_deref(), Some("https://new.example"));
     assert_eq!(load(&[], &[("FISHTEST_NN_URL", "")], None).unwrap().nn_url.as_deref(), Some(""));
+}
+
+#[test]
+fn the_token_is_in_no_form_of_the_configuration() {
+    for variable in ["SHOAL_GITHUB_TOKEN", "GH_TOKEN"] {
+        let config = load(&[], &[(variable, "ghp_hunter2")], None).unwrap();
+        assert_eq!(config.github_token.as_ref().map(|token| token.expose()), Some("ghp_hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let told = load(&[], &[(variable, "ghp hunter2")], None).unwrap_err().to_string();
+        assert!(told.contains(variable) && !told.contains("hunter2"), "{told}");
+    }
 }
 
 #[test]

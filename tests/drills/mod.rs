@@ -71,7 +71,7 @@ async fn commands_work_with_and_without_a_running_server() {
     assert!(run(dir.path(), &["worker", "list"]).contains("drill"));
     run(dir.path(), &["run", "stop", &id, "--by", "author"]);
     assert!(run(dir.path(), &["doctor"]).contains("control socket: answers"));
-    let exposition = reqwest::get(format!("{}/metrics", server.url())).await.unwrap();
+    let exposition = server.get("/metrics").await;
     assert_eq!(exposition.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let exposition = exposition.text().await.unwrap();
     assert!(exposition.contains("# TYPE shoal_http_requests_total counter"), "{exposition}");

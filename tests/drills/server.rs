@@ -20,6 +20,9 @@ pub fn command(data: &Path, args: &[&str]) -> Command {
     for name in ["SHOAL_LISTEN", "SHOAL_CONFIG", "SHOAL_TRUSTED_PROXIES", "SHOAL_LOG"] {
         command.env_remove(name);
     }
+    for name in ["SHOAL_GITHUB_API_URL", "SHOAL_GITHUB_RAW_URL"] {
+        command.env(name, "none");
+    }
     command
 }
 
@@ -59,15 +62,23 @@ impl Server {
             .spawn()
             .unwrap();
         let mut server = Self { child, port };
+        let client = shoal::sys::web::client().build().unwrap();
         for _ in 0..600 {
             assert!(server.child.try_wait().unwrap().is_none(), "the server ended by itself");
-            let ready = reqwest::get(format!("{}/readyz", server.url())).await;
+            let ready = client.get(format!("{}/readyz", server.url())).send().await;
             if ready.is_ok_and(|answer| answer.status().is_success()) {
                 return server;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("the server was not ready in 30 s");
+    }
+
+    /// A successful read.
+    pub async fn get(&self, path: &str) -> reqwest::Response {
+        let client = shoal::sys::web::client().build().unwrap();
+        let answer = client.get(format!("{}{path}", self.url())).send().await.unwrap();
+        answer.error_for_status().unwrap()
     }
 
     pub fn url(&self) -> String {

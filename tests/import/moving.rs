@@ -93,7 +93,7 @@ async fn a_password_that_was_hashed_must_be_set_anew_and_nobody_knows_the_one_th
     assert_eq!(remarks, &["bob: the password must be set anew"]);
     let users = documents_in(dir.path(), Collection::Users);
     let password = |name: &str| {
-        let user = users.values().find(|user| user.get_str("username") == Ok(name)).unwrap();
+        let user = users.values().find(|user| user.get_str("username").ok() == Some(name)).unwrap();
         user.get_str("password").unwrap().to_owned()
     };
     assert_eq!(password("alice"), "CorrectHorse99!x");

@@ -414,3 +414,24 @@ async fn play_until_told_off(farm: Arc<Farm>, worker: Worker) -> BTreeMap<TaskId
         }
     }
 }
+
+#[test]
+fn games_outlive_their_run_by_a_day_and_those_of_a_running_one_stay() {
+    let (world, life) = World::begin();
+    let runs = [life.approved(json!({})), life.approved(json!({ "new_tag": "other" }))];
+    for (n, run) in runs.iter().enumerate() {
+        for task in 0..3 {
+            let key = TaskKey { run: *run, task: TaskId(task) };
+            life.run(life.farm.store.insert_pgn(key, random::object_id(), &[0x1f, 0x8b, n as u8])).unwrap();
+        }
+    }
+    life.run(life.farm.user_stop(runs[0], "alice")).unwrap();
+    life.settle(runs[0]);
+    let uploads = |run| life.run(life.farm.store.run_pgns(run)).unwrap().len();
+    world.clock.advance(24 * 3600 * 1000);
+    assert_eq!(life.run(life.farm.expire_games()).unwrap(), 0, "a day is not more than a day");
+    world.clock.advance(1000);
+    assert_eq!(life.run(life.farm.expire_games()).unwrap(), 3);
+    assert_eq!((uploads(runs[0]), uploads(runs[1])), (0, 3));
+    assert_eq!(life.run(life.farm.expire_games()).unwrap(), 0);
+}

@@ -448,6 +448,7 @@ impl Model {
             assert!(counters.results.games() >= games, "I5");
             assert_eq!(self.f.state.audit(view.id).await.unwrap(), [""; 0]);
         }
+        assert_eq!(self.f.state.audit_structures().await.unwrap(), [""; 0]);
     }
 }
 

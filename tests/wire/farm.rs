@@ -16,7 +16,7 @@ use shoal::state::memory::MemoryState;
 use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
 use shoal::store::{PatchOutcome, RunPatch};
 use shoal::sys::clock::SystemClock;
-use shoal::sys::spawn;
+use shoal::sys::{spawn, web};
 use tempfile::TempDir;
 
 use crate::service::faulty::{Faults, FaultyStore};
@@ -139,7 +139,7 @@ impl TestFarm {
         let server = http::serve(site.clone(), listener, 2).unwrap();
         let handle = server.handle();
         drop(spawn::task("server", server));
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let client = web::client().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let this = Self { farm, site, faults, address, client, server: handle, _directory: directory };
         this.add_user("alice", false).await;
         this.add_user("bob", true).await;

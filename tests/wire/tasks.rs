@@ -19,7 +19,7 @@ async fn a_task_comes_with_all_that_its_worker_reads() {
     let farm = TestFarm::start().await;
     let sri = "S".repeat(64);
     let table = json!({"UHO_Lichess_4852_v1.epd": {
-        "total": 2632036, "white": 1, "black": 1, "min_depth": 1, "max_depth": 2, "sri": sri}});
+        "total": 2, "white": 1, "black": 1, "min_depth": 1, "max_depth": 2, "sri": sri}});
     farm.farm.control(Control::Books { table }).await.unwrap();
     let run = farm.run(json!({})).await;
     let answer = farm.post("/api/request_task", &Worker::new(1).body()).await.ok();

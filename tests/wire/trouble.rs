@@ -104,7 +104,7 @@ async fn the_control_socket_is_its_owners_alone_and_repeats_no_secret() {
     let handle = server.handle();
     drop(spawn::task("control", server));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let client = reqwest::Client::builder().unix_socket(path.clone()).build().unwrap();
+    let client = shoal::sys::web::client().unix_socket(path.clone()).build().unwrap();
     let send = |body: String| client.post("http://shoal/control").body(body).send();
 
     let list = send(json!({"command": "user_list"}).to_string()).await.unwrap();

@@ -14,6 +14,8 @@
 
 mod fields;
 mod request;
+pub mod run_document;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod typed;

@@ -7,6 +7,7 @@ mod fold;
 mod lease;
 mod reads;
 mod run_state;
+mod structures;
 mod tables;
 mod task_ops;
 
@@ -222,6 +223,10 @@ impl SchedulingState for MemoryState {
 
     async fn audit(&self, run: RunId) -> StateResult<Vec<String>> {
         self.read(|tables, _| Ok(tables.audit(run)))
+    }
+
+    async fn audit_structures(&self) -> StateResult<Vec<String>> {
+        self.read(|tables, _| Ok(tables.audit_structures()))
     }
 
     async fn census(&self) -> StateResult<Census> {

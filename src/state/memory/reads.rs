@@ -1,6 +1,6 @@
 //! Reading, housekeeping, and the audit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::tables::{Seen, Tables};
 use crate::domain::ids::{RunId, TaskKey};
@@ -109,15 +109,7 @@ impl Tables {
         if end > run.next_start {
             wrong.push(format!("I20: run {id} would hand out openings again"));
         }
-        let mut connections: HashMap<&str, u32> = HashMap::new();
-        for held in self.runs.values().flat_map(|run| run.tasks.values()).filter(|held| held.record.active) {
-            if let Some(worker) = &held.record.worker {
-                *connections.entry(worker.remote_addr.as_str()).or_insert(0) += 1;
-            }
-        }
-        let counted: HashMap<&str, u32> =
-            self.connections.iter().map(|(addr, n)| (addr.as_str(), *n)).collect();
-        if connections != counted {
+        if !self.connections_match() {
             wrong.push("I14: the connections do not match the active tasks".to_owned());
         }
         wrong
