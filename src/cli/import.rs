@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::store::{self, Role};
 use super::{CliError, CliResult, FOUND_FAULTS, control};
 use crate::config::Config;
 use crate::service::import::import_files;
-use crate::store::SharedStore;
-use crate::store::sqlite::{Mode, SqliteStore};
 
 /// Where the data comes from.
 #[derive(Debug, Args)]
@@ -30,10 +29,7 @@ pub async fn execute(config: &Config, args: ImportArgs) -> CliResult {
             config.data_dir.display()
         )));
     }
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|error| CliError::failed(format!("{}: {error}", config.data_dir.display())))?;
-    let store = SqliteStore::open(control::database(config), Mode::Serve).map_err(CliError::failed)?;
-    let store: SharedStore = std::sync::Arc::new(store);
+    let store = store::open(config, Role::Command).await?;
     let report =
         import_files(&store, &args.files, |line| eprintln!("{line}")).await.map_err(CliError::failed)?;
     if args.json {

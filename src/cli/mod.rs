@@ -5,9 +5,11 @@ pub mod demo;
 pub mod doctor;
 pub mod from_git;
 pub mod import;
+pub mod migrate;
 pub mod run;
 pub mod serve;
 pub mod simulate;
+pub mod store;
 pub mod user;
 pub mod worker;
 
@@ -43,6 +45,9 @@ enum Command {
     /// Opening books: what workers check a book against.
     #[command(subcommand)]
     Books(run::BooksCommand),
+    /// The schema of the store: status, plan, up.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Take over a fishtest database.
     Import(import::ImportArgs),
     /// Simulate a fleet of workers against a running farm, and judge the farm.
@@ -106,6 +111,7 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Run(command) => run::execute(&load()?, *command).await,
         Command::Worker(command) => worker::execute(&load()?, command).await,
         Command::Books(command) => run::books(&load()?, command).await,
+        Command::Migrate(command) => migrate::execute(&load()?, command).await,
         Command::Import(args) => import::execute(&load()?, args).await,
         Command::Simulate(args) => simulate::execute(&args).await,
         Command::Demo => demo::demo().await,

@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::store::Role;
 use super::{CliError, CliResult, control};
 use crate::config::Config;
 use crate::domain::action::{Action, Event};
@@ -99,7 +100,7 @@ pub async fn serve(config: Config) -> CliResult {
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| CliError::failed(format!("listen: {}: {error}", config.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
-    let farm = control::open(&config, farm_settings(&config, address.port())).await?;
+    let farm = control::open(&config, Role::Serve, farm_settings(&config, address.port())).await?;
     system_event(&farm, &format!("start fishtest@{}", address.port())).await;
     let running =
         Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;

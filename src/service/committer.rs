@@ -224,6 +224,9 @@ fn verdict(outcome: WriteOutcome, stats: &CommitterStats) -> ServiceResult<()> {
             stats.fenced.fetch_add(1, Ordering::Relaxed);
             Err(ServiceError::Unavailable("this process works for an old schedule".to_owned()))
         }
+        WriteOutcome::Refused => {
+            Err(ServiceError::Bug("the store does not take the document; its log says why".to_owned()))
+        }
         WriteOutcome::Missing => Err(ServiceError::Bug("the run is not in the store".to_owned())),
     }
 }

@@ -1,12 +1,15 @@
 //! Durable data.
 //!
 //! One trait a noun, so that a service names what it needs. [`Store`] is all of them. Implementations: [`sqlite`]
-//! (one file, the default). Documents keep fishtest's own layout and field types (`spec/storage.md`), with what Shoal
+//! (one file, the default) and [`mongo`] (a server that farms share). Documents keep fishtest's own layout and field types (`spec/storage.md`), with what Shoal
 //! adds beside them; [`codec`] is the one place that knows both.
 
 pub mod codec;
 pub mod legacy_form;
+pub mod migrate;
+pub mod mongo;
 pub mod sqlite;
+mod stamp;
 pub mod types;
 
 use std::collections::HashSet;
@@ -114,6 +117,12 @@ pub trait ActionStore: Send + Sync {
     async fn known_actions(&self, ids: &[ObjectId]) -> StoreResult<HashSet<ObjectId>>;
     /// Entries that match, newest first.
     async fn find_actions(&self, query: &ActionQuery, limit: usize) -> StoreResult<Vec<Document>>;
+    /// Moves entries to the log that still wait in the documents that caused them, because their writer died or lost
+    /// its connection in between (`durability.md` section 7); how many. Cheap enough for once a second. A store that
+    /// writes both in one transaction has none.
+    async fn settle_actions(&self) -> StoreResult<u64> {
+        Ok(0)
+    }
 }
 
 /// Blocks of workers.

@@ -151,6 +151,8 @@ pub enum WriteOutcome {
     Fenced(Generation),
     /// The run isn't in the store.
     Missing,
+    /// The store does not take this document, and never will: too large, or of a shape that can't be stored.
+    Refused,
 }
 
 /// An account (`spec/storage.md` section 4).
