@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::store::SharedStore;
 use crate::store::mongo::{MongoSettings, MongoStore};
 use crate::store::sqlite::{Mode, SqliteStore, acquire};
-use crate::sys::{random, spawn};
+use crate::sys::random;
 
 /// A server is heard of so often.
 const ANNOUNCE: Duration = Duration::from_secs(10);
@@ -53,11 +53,7 @@ pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> 
     for name in store.migrate().await.map_err(CliError::failed)? {
         tracing::info!(name, "schema step applied");
     }
-    let store = Arc::new(store);
-    if role == Role::Serve {
-        spawn::task("announce", announce(store.clone()));
-    }
-    Ok(store)
+    Ok(Arc::new(store))
 }
 
 /// What a store is opened for.
@@ -84,10 +80,11 @@ pub async fn connect(settings: &MongoSettings) -> Result<MongoStore, CliError> {
     Ok(store)
 }
 
-async fn announce(store: Arc<MongoStore>) {
+/// Says again and again that this process serves, until it is told to stop.
+pub async fn announce(store: SharedStore) {
     let who = format!("process {} ({})", std::process::id(), random::identity());
     loop {
-        if let Err(error) = store.announce(&who).await {
+        if let Err(error) = store.announce(Some(&who)).await {
             tracing::warn!(%error, "this server could not announce itself");
         }
         tokio::time::sleep(ANNOUNCE).await;

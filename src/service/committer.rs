@@ -170,6 +170,8 @@ async fn run(
             Ok(Ok(outcomes)) if outcomes.len() == writes.len() => outcomes,
             failure => {
                 stats.failed.fetch_add(1, Ordering::Relaxed);
+                metrics::counter!("shoal_commit_outcomes_total", "outcome" => "unknown")
+                    .increment(writes.len() as u64);
                 let error = batch_error(failure);
                 tracing::warn!(documents = writes.len(), %error, "a batch was not confirmed");
                 for (done, _) in replies {
@@ -185,6 +187,7 @@ async fn run(
             tracing::warn!(%error, "what became durable could not be noted");
         }
         for ((done, _), outcome) in replies.into_iter().zip(outcomes) {
+            metrics::counter!("shoal_commit_outcomes_total", "outcome" => outcome.name()).increment(1);
             let _ = done.send(verdict(outcome, &stats));
         }
     }

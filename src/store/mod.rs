@@ -164,6 +164,11 @@ pub trait MiscStore: Send + Sync {
     async fn put_kv(&self, key: &str, value: &Bson) -> StoreResult<()>;
     /// Whether the store answers at all.
     async fn ping(&self) -> StoreResult<()>;
+    /// Says that this process serves (`who`), to be repeated every ten seconds or so, or that it does so no more.
+    /// For a store that processes on several machines reach: a command must not take the schedule from a server.
+    async fn announce(&self, _who: Option<&str>) -> StoreResult<()> {
+        Ok(())
+    }
 }
 
 /// Everything durable.

@@ -155,6 +155,20 @@ pub enum WriteOutcome {
     Refused,
 }
 
+impl WriteOutcome {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Superseded => "superseded",
+            Self::RolledBack => "rolled_back",
+            Self::Fenced(_) => "fenced",
+            Self::Missing => "missing",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// An account (`spec/storage.md` section 4).
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {

@@ -73,4 +73,8 @@ impl MiscStore for MongoStore {
         // A command that a server without a primary refuses, unlike `ping`.
         self.read_fence().await.map(|_| ())
     }
+
+    async fn announce(&self, who: Option<&str>) -> StoreResult<()> {
+        self.announce_server(who).await
+    }
 }

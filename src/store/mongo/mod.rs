@@ -15,6 +15,8 @@ mod layout;
 mod migrate;
 mod misc;
 mod presence;
+#[cfg(test)]
+mod queries;
 mod pgns;
 mod runs;
 mod server;

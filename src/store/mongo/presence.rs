@@ -15,23 +15,12 @@ const SERVER: &str = "serve";
 const GONE: i64 = 30_000;
 
 impl MongoStore {
-    /// Says that this process serves; to be repeated every ten seconds or so.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn announce(&self, who: &str) -> StoreResult<()> {
-        let update = doc! { "$set": { "holder": who }, "$currentDate": { "at": true } };
+    pub(super) async fn announce_server(&self, who: Option<&str>) -> StoreResult<()> {
+        let update = match who {
+            Some(who) => doc! { "$set": { "holder": who }, "$currentDate": { "at": true } },
+            None => doc! { "$unset": { "holder": "" } },
+        };
         self.upsert(collection::LEASES, || statement(doc! { "_id": SERVER }, update.clone(), true)).await
-    }
-
-    /// Takes the announcement back, at the end.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn withdraw(&self, who: &str) -> StoreResult<()> {
-        let mine = doc! { "_id": SERVER, "holder": who };
-        let gone = statement(mine, doc! { "$unset": { "holder": "" } }, false);
-        self.update_many(collection::LEASES, vec![gone]).await.map(|_| ())
     }
 
     /// The server that serves now, if one does.

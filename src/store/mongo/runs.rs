@@ -13,7 +13,7 @@ use crate::store::codec::date;
 use crate::store::{FinishedQuery, PatchOutcome, RunPatch, RunStore, StoreResult, StoredRun};
 
 /// Newest first; of one moment, by identity. What has no date comes last.
-fn newest_first() -> Document {
+pub(super) fn newest_first() -> Document {
     doc! { "last_updated": -1, "_id": 1 }
 }
 
