@@ -72,8 +72,14 @@ pub enum Role {
 pub async fn connect(settings: &MongoSettings) -> Result<MongoStore, CliError> {
     let store = MongoStore::connect(settings).await.map_err(CliError::failed)?;
     let facts = store.facts();
-    tracing::info!(hosts = settings.url.hosts(), database = settings.database, version = facts.version,
-        replica_set = facts.replica_set, pool = settings.pool, "connected to MongoDB");
+    tracing::info!(
+        hosts = settings.url.hosts(),
+        database = settings.database,
+        version = facts.version,
+        replica_set = facts.replica_set,
+        pool = settings.pool,
+        "connected to MongoDB"
+    );
     for shortcoming in facts.shortcomings() {
         tracing::warn!("MongoDB: {shortcoming}");
     }

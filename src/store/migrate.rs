@@ -59,10 +59,7 @@ pub struct StepState {
 ///
 /// # Errors
 /// When a step was applied that is not known here, or was edited since.
-pub fn pending<'a>(
-    known: &'a [Migration],
-    applied: &[AppliedStep],
-) -> Result<&'a [Migration], SchemaError> {
+pub fn pending<'a>(known: &'a [Migration], applied: &[AppliedStep]) -> Result<&'a [Migration], SchemaError> {
     for (position, there) in applied.iter().enumerate() {
         let Some(step) = known.get(position).filter(|step| step.name == there.name) else {
             return Err(SchemaError::Newer(there.name.clone()));
@@ -78,13 +75,14 @@ pub fn pending<'a>(
 ///
 /// # Errors
 /// As [`pending`].
-pub fn states(
-    known: &'static [Migration],
-    applied: &[AppliedStep],
-) -> Result<Vec<StepState>, SchemaError> {
+pub fn states(known: &'static [Migration], applied: &[AppliedStep]) -> Result<Vec<StepState>, SchemaError> {
     pending(known, applied)?;
     let at = |position: usize| applied.get(position).map(|step| step.at);
-    Ok(known.iter().enumerate().map(|(position, step)| StepState { step, applied_at: at(position) }).collect())
+    Ok(known
+        .iter()
+        .enumerate()
+        .map(|(position, step)| StepState { step, applied_at: at(position) })
+        .collect())
 }
 
 #[cfg(test)]

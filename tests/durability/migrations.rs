@@ -53,7 +53,8 @@ async fn four_processes_that_migrate_at_once_apply_each_step_once() {
     assert_eq!(said(&plan).trim(), "-- 0 to apply");
 
     let store = MongoStore::connect(&settings(url, &database)).await.unwrap();
-    for (collection, index) in [("users", "username_1"), ("tasks", "active_tasks"), ("runs", "finished_runs")] {
+    for (collection, index) in [("users", "username_1"), ("tasks", "active_tasks"), ("runs", "finished_runs")]
+    {
         let names = store.index_names(collection).await.unwrap();
         assert!(names.iter().any(|name| name == index), "{collection}: {names:?}");
     }

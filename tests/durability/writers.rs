@@ -82,7 +82,11 @@ impl Race<'_> {
                 };
                 mine.generation = generation;
                 mine.num_games = 777;
-                assert_eq!(write(self.new, generation, &mine).await, Applied, "the new writer is never refused");
+                assert_eq!(
+                    write(self.new, generation, &mine).await,
+                    Applied,
+                    "the new writer is never refused"
+                );
                 self.written = Some(mine);
             }
         }

@@ -134,8 +134,7 @@ fn read(reply: &Document, count: usize, answer: &mut Answer) -> StoreResult<()> 
         let Some(outcome) = outcomes.get_mut(index) else {
             return Err(StoreError::Unknown(format!("an error of statement {index} of {count}: {reason}")));
         };
-        *outcome =
-            if is_duplicate(code) { Outcome::Duplicate } else { Outcome::Refused(reason.to_owned()) };
+        *outcome = if is_duplicate(code) { Outcome::Duplicate } else { Outcome::Refused(reason.to_owned()) };
     }
     answer.outcomes.extend(outcomes);
     answer.matched += as_count(reply.get("n")).unwrap_or(0);
@@ -154,9 +153,7 @@ fn indexed<'a>(reply: &'a Document, key: &str) -> impl Iterator<Item = (usize, &
 /// Errors of a single statement as a store's.
 pub(super) fn only(answer: Answer, what: impl FnOnce() -> String) -> StoreResult<u64> {
     match answer.outcomes.into_iter().next() {
-        Some(Outcome::Duplicate) => {
-            Err(failure::duplicate(StoreError::Duplicate(String::new()), what))
-        }
+        Some(Outcome::Duplicate) => Err(failure::duplicate(StoreError::Duplicate(String::new()), what)),
         Some(Outcome::Refused(reason)) => Err(StoreError::Unavailable(reason)),
         _ => Ok(answer.matched),
     }
@@ -185,7 +182,8 @@ mod tests {
 
     #[test]
     fn what_no_majority_confirmed_is_unknown() {
-        let late = doc! { "ok": 1, "n": 1, "writeConcernError": { "code": 64, "errmsg": "waiting timed out" } };
+        let late =
+            doc! { "ok": 1, "n": 1, "writeConcernError": { "code": 64, "errmsg": "waiting timed out" } };
         assert!(matches!(read(&late, 1, &mut Answer::default()), Err(StoreError::Unknown(_))));
         let down = doc! { "ok": 1, "n": 0, "writeErrors": [{ "index": 0, "code": 11602, "errmsg": "stepped down" }] };
         assert!(matches!(read(&down, 1, &mut Answer::default()), Err(StoreError::Unknown(_))));

@@ -22,9 +22,7 @@ use super::{MongoStore, collection};
 use crate::domain::ids::{Generation, WriteId};
 use crate::store::codec::phase_name;
 use crate::store::stamp::{Stamp, Verdict, judge};
-use crate::store::{
-    CommitStore, DocumentWrite, RunWrite, StoreError, StoreResult, TaskWrite, WriteOutcome,
-};
+use crate::store::{CommitStore, DocumentWrite, RunWrite, StoreError, StoreResult, TaskWrite, WriteOutcome};
 use crate::sys::clock::stopwatch;
 
 /// Between two tries of a batch, at first and at most.
@@ -62,11 +60,8 @@ impl<'a> Entry<'a> {
 
     fn task(generation: Generation, write: &'a TaskWrite) -> StoreResult<Self> {
         let record = &write.record;
-        let stamp = Stamp {
-            generation: record.generation,
-            version: record.version,
-            write_id: record.write_id,
-        };
+        let stamp =
+            Stamp { generation: record.generation, version: record.version, write_id: record.write_id };
         let mut update = doc! {
             "$set": layout::task_fields(record)?,
             "$setOnInsert": layout::task_key_fields(record.key),
@@ -76,8 +71,8 @@ impl<'a> Entry<'a> {
         }
         push_actions(&mut update, "acts", &write.actions);
         // Made under another generation than its sender believes in.
-        let outcome = (stamp.generation != generation)
-            .then(|| WriteOutcome::Fenced(generation.max(stamp.generation)));
+        let outcome =
+            (stamp.generation != generation).then(|| WriteOutcome::Fenced(generation.max(stamp.generation)));
         Ok(Self {
             id: layout::task_id(record.key).into(),
             collection: collection::TASKS,
@@ -131,8 +126,7 @@ impl<'a> Entry<'a> {
         match self.demand {
             Demand::Older => {
                 filter.insert(format!("{prefix}g"), bits(self.stamp.generation.0));
-                filter
-                    .insert(format!("{prefix}{version}"), doc! { "$lt": bits(self.stamp.version.0) });
+                filter.insert(format!("{prefix}{version}"), doc! { "$lt": bits(self.stamp.version.0) });
             }
             Demand::Exactly(stored) => {
                 filter.insert(format!("{prefix}g"), bits(stored.generation.0));
@@ -150,9 +144,7 @@ impl<'a> Entry<'a> {
             Verdict::Settled(outcome) => self.outcome = Some(outcome),
             Verdict::Write => {
                 self.demand = match stored {
-                    Some(stored) if stored.generation < self.stamp.generation => {
-                        Demand::Exactly(stored)
-                    }
+                    Some(stored) if stored.generation < self.stamp.generation => Demand::Exactly(stored),
                     // Not yet of a majority when it was read, or gone.
                     _ => Demand::Older,
                 };

@@ -29,11 +29,8 @@ impl MongoStore {
     }
 
     async fn fence_document(&self) -> StoreResult<Option<Document>> {
-        let concern = if self.facts.linearizable() {
-            ReadConcern::linearizable()
-        } else {
-            ReadConcern::majority()
-        };
+        let concern =
+            if self.facts.linearizable() { ReadConcern::linearizable() } else { ReadConcern::majority() };
         let fences = self.collection(collection::FENCE);
         let find = fences
             .find_one(doc! { "_id": SCHEDULE })
@@ -100,8 +97,10 @@ impl MongoStore {
         }
         let (older, new) = (doc! { "$lt": bits(generation.0) }, bits(generation.0));
         let meta = format!("{META}.g");
-        let tasks = (collection::TASKS, doc! { "active": true, "g": older.clone() }, doc! { "g": new.clone() });
-        let runs = (collection::RUNS, doc! { "finished": false, meta.as_str(): older }, doc! { meta.as_str(): new });
+        let tasks =
+            (collection::TASKS, doc! { "active": true, "g": older.clone() }, doc! { "g": new.clone() });
+        let runs =
+            (collection::RUNS, doc! { "finished": false, meta.as_str(): older }, doc! { meta.as_str(): new });
         let mut sealed = 0;
         for (name, filter, set) in [tasks, runs] {
             loop {

@@ -147,9 +147,7 @@ pub(super) fn read_run(mut doc: Document) -> StoreResult<StoredRun> {
     let phase = own.get_str("phase").ok().and_then(codec::phase_named).ok_or_else(|| damaged("phase"))?;
     let operation = match own.get("operation") {
         None | Some(Bson::Null) => None,
-        Some(stored) => {
-            Some(bson::deserialize_from_bson(stored.clone()).map_err(|_| damaged("operation"))?)
-        }
+        Some(stored) => Some(bson::deserialize_from_bson(stored.clone()).map_err(|_| damaged("operation"))?),
     };
     let mut counts = [0; 8];
     let stored = own.get_array("folded").map_err(|_| damaged("folded"))?;

@@ -230,8 +230,7 @@ impl MongoStore {
             if let Ok(result) = tokio::time::timeout(BEAT, &mut work).await {
                 return result;
             }
-            let beat =
-                statement(doc! { "_id": LEASE, "holder": me }, doc! { "$inc": { "beat": 1 } }, false);
+            let beat = statement(doc! { "_id": LEASE, "holder": me }, doc! { "$inc": { "beat": 1 } }, false);
             let answer = self.update_many(collection::LEASES, vec![beat]).await?;
             if answer.matched != 1 {
                 let lost = "another process has taken over the change of the schema".to_owned();

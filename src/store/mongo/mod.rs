@@ -14,10 +14,10 @@ mod fence;
 mod layout;
 mod migrate;
 mod misc;
+mod pgns;
 mod presence;
 #[cfg(test)]
 mod queries;
-mod pgns;
 mod runs;
 mod server;
 mod settings;

@@ -39,7 +39,12 @@ pub(super) fn finished_filter(query: &FinishedQuery) -> Document {
 }
 
 impl MongoStore {
-    async fn find_runs(&self, filter: Document, skip: u64, limit: Option<u64>) -> StoreResult<Vec<StoredRun>> {
+    async fn find_runs(
+        &self,
+        filter: Document,
+        skip: u64,
+        limit: Option<u64>,
+    ) -> StoreResult<Vec<StoredRun>> {
         let runs = self.collection(collection::RUNS);
         let mut find = runs.find(filter).sort(newest_first()).skip(skip).max_time(self.deadline);
         if let Some(limit) = limit {

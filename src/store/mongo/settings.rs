@@ -18,8 +18,10 @@ impl MongoUrl {
     /// When it is of another scheme, or names no host.
     pub fn new(text: &str) -> Result<Self, String> {
         if text.starts_with("mongodb+srv://") {
-            return Err("mongodb+srv:// is not supported: name the hosts, as in mongodb://a,b,c/?replicaSet=rs0"
-                .to_owned());
+            return Err(
+                "mongodb+srv:// is not supported: name the hosts, as in mongodb://a,b,c/?replicaSet=rs0"
+                    .to_owned(),
+            );
         }
         let Some(rest) = text.strip_prefix("mongodb://") else {
             return Err("expected none, or an address that begins with mongodb://".to_owned());

@@ -114,7 +114,10 @@ mod tests {
         let mut connection = migrated();
         connection.execute("INSERT INTO schema_migrations VALUES ('9999_future', 'x', 0)", []).unwrap();
         let error = migrate(&mut connection).unwrap_err();
-        assert!(matches!(&error, OpenError::Schema(SchemaError::Newer(name)) if name == "9999_future"), "{error}");
+        assert!(
+            matches!(&error, OpenError::Schema(SchemaError::Newer(name)) if name == "9999_future"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -122,7 +125,10 @@ mod tests {
         let mut connection = migrated();
         connection.execute("UPDATE schema_migrations SET checksum = 'other'", []).unwrap();
         let error = migrate(&mut connection).unwrap_err();
-        assert!(matches!(&error, OpenError::Schema(SchemaError::Edited(name)) if name == MIGRATIONS[0].name), "{error}");
+        assert!(
+            matches!(&error, OpenError::Schema(SchemaError::Edited(name)) if name == MIGRATIONS[0].name),
+            "{error}"
+        );
     }
 
     #[test]
