@@ -32,7 +32,7 @@ pub struct RestoreArgs {
 
 /// Copies the database as it is at one moment; a server may be running on it.
 pub async fn backup(config: &Config, args: BackupArgs) -> CliResult {
-    let database = control::database(config);
+    let database = embedded(config)?;
     if !database.exists() {
         return Err(CliError::failed(format!("{}: there is no database", database.display())));
     }
@@ -45,7 +45,7 @@ pub async fn backup(config: &Config, args: BackupArgs) -> CliResult {
 
 /// Puts a backup in the database's place, after it was checked.
 pub async fn restore(config: &Config, args: RestoreArgs) -> CliResult {
-    let database = control::database(config);
+    let database = embedded(config)?;
     if let Some(pid) = control::server_pid(config)? {
         return Err(CliError::failed(format!(
             "a server (process {pid}) runs on {}: stop it first",
@@ -94,6 +94,16 @@ pub async fn restore(config: &Config, args: RestoreArgs) -> CliResult {
     sync_directory(&config.data_dir).map_err(at(&config.data_dir))?;
     println!("Restored {}", database.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The embedded database, if that is where the farm's data is.
+fn embedded(config: &Config) -> Result<PathBuf, CliError> {
+    if config.mongodb_url.is_some() {
+        return Err(CliError::failed(
+            "the farm's data is in MongoDB: mongodump and mongorestore back it up (docs/durability.md)",
+        ));
+    }
+    Ok(control::database(config))
 }
 
 /// Opens the copy as a server would, which brings an older schema up to date, and looks at all of it.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::store::{self, Role};
 use super::{CliError, CliResult};
 use crate::config::Config;
 use crate::service::control::{Control, Reply};
 use crate::service::{Farm, FarmSettings};
 use crate::state::memory::MemoryState;
-use crate::store::sqlite::{Mode, SqliteStore};
 use crate::sys::clock::SystemClock;
 use crate::sys::web;
 
@@ -41,7 +41,7 @@ pub async fn send(config: &Config, command: Control) -> Result<Reply, CliError> 
     if server_pid(config)?.is_some() {
         return over_socket(config, &command).await;
     }
-    let farm = open(config, FarmSettings::default()).await?;
+    let farm = open(config, Role::Command, FarmSettings::default()).await?;
     farm.control(command).await.map_err(CliError::failed)
 }
 
@@ -50,14 +50,12 @@ pub fn server_pid(config: &Config) -> Result<Option<u32>, CliError> {
     crate::store::sqlite::running(&database(config)).map_err(CliError::failed)
 }
 
-/// Opens the data directory as its only server and loads the schedule.
-pub async fn open(config: &Config, settings: FarmSettings) -> Result<Arc<Farm>, CliError> {
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|error| CliError::failed(format!("{}: {error}", config.data_dir.display())))?;
-    let store = SqliteStore::open(database(config), Mode::Serve).map_err(CliError::failed)?;
+/// Opens the store as its only server and loads the schedule.
+pub async fn open(config: &Config, role: Role, settings: FarmSettings) -> Result<Arc<Farm>, CliError> {
+    let store = store::open(config, role).await?;
     let clock = Arc::new(SystemClock::new());
     let state = Arc::new(MemoryState::new(clock.clone()));
-    let farm = Farm::new(state, Arc::new(store), clock, settings);
+    let farm = Farm::new(state, store, clock, settings);
     farm.rebuild().await.map_err(CliError::failed)?;
     Ok(farm)
 }

@@ -4,10 +4,11 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{CliResult, FOUND_FAULTS, control, serve};
+use super::{CliResult, FOUND_FAULTS, control, serve, store};
 use crate::config::{Config, ConfigError};
 use crate::github::{GitHub, GitHubError};
 use crate::service::control::Control;
+use crate::store::mongo::{MongoSettings, MongoStore};
 use crate::store::sqlite::{Mode, SqliteStore};
 use crate::sys::clock::SystemClock;
 
@@ -44,7 +45,7 @@ pub async fn doctor(config: Result<Config, ConfigError>) -> CliResult {
             mend: "check who owns the data directory".to_owned(),
         }),
     }
-    findings.push(database(&config).await);
+    findings.extend(database(&config).await);
     findings.push(github(&config).await);
     let mut code = ExitCode::SUCCESS;
     for finding in findings {
@@ -99,7 +100,55 @@ async fn server(config: &Config) -> Finding {
     }
 }
 
-async fn database(config: &Config) -> Finding {
+async fn database(config: &Config) -> Vec<Finding> {
+    match store::mongo_settings(config) {
+        Some(settings) => mongodb(&settings).await,
+        None => vec![file(config).await],
+    }
+}
+
+/// A server: reachable, a replica set, with a schema of this version.
+async fn mongodb(settings: &MongoSettings) -> Vec<Finding> {
+    let hosts = settings.url.hosts();
+    let store = match MongoStore::connect(settings).await {
+        Ok(store) => store,
+        Err(error) => {
+            return vec![Finding::Bad {
+                what: format!("MongoDB at {hosts}: {error}"),
+                mend: "check SHOAL_MONGODB_URL, the account in it, and the way there".to_owned(),
+            }];
+        }
+    };
+    let facts = store.facts();
+    let name = facts.replica_set.as_deref().unwrap_or(if facts.router { "a router" } else { "none" });
+    let mut findings = vec![Finding::Good(format!(
+        "MongoDB: {hosts} answers, version {}, replica set: {name}; up to {} connections from each process",
+        facts.version, settings.pool
+    ))];
+    if !facts.linearizable() {
+        findings.push(Finding::Bad {
+            what: "MongoDB: it is a standalone server, not a replica set".to_owned(),
+            mend: "start it with --replSet and call rs.initiate(); one member is enough".to_owned(),
+        });
+    }
+    findings.push(match store.schema().await {
+        Ok(states) => {
+            let pending = states.iter().filter(|state| state.applied_at.is_none()).count();
+            let database = store.database_name();
+            Finding::Good(format!(
+                "MongoDB: the schema of {database} is known; {pending} of {} steps are applied at the next start",
+                states.len()
+            ))
+        }
+        Err(error) => Finding::Bad {
+            what: format!("MongoDB: {error}"),
+            mend: "run the version of shoal that made it, or name another database".to_owned(),
+        },
+    });
+    findings
+}
+
+async fn file(config: &Config) -> Finding {
     let path = control::database(config);
     if !path.exists() {
         return Finding::Good(format!("database: {} will be made at the first start", path.display()));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CliError, CliResult, FOUND_FAULTS, stores};
+use super::{CliError, CliResult, FOUND_FAULTS, store};
 use crate::config::Config;
 use crate::service::export::{ExportOptions, FileSink, export};
 use crate::service::import::Collection;
@@ -26,10 +26,10 @@ pub struct ExportArgs {
 
 /// Exports; the exit code says whether runs were left out.
 pub async fn execute(config: &Config, args: ExportArgs) -> CliResult {
-    let store = stores::alone(config).await?;
+    let farm = store::alone(config).await?;
     let mut sink = FileSink::begin(&args.files).await.map_err(CliError::failed)?;
     let options = ExportOptions { without_pgns: args.without_pgns };
-    let report = export(&*store, &mut sink, options, |part| eprintln!("{part}")).await;
+    let report = export(&*farm, &mut sink, options, |part| eprintln!("{part}")).await;
     let report = report.map_err(CliError::failed)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(CliError::failed)?);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CliError, CliResult, FOUND_FAULTS, stores};
+use super::{CliError, CliResult, FOUND_FAULTS, store};
 use crate::config::Config;
 use crate::service::import::import_files;
 
@@ -22,7 +22,7 @@ pub struct ImportArgs {
 
 /// Imports; the exit code says whether documents were rejected.
 pub async fn execute(config: &Config, args: ImportArgs) -> CliResult {
-    let store = stores::alone(config).await?;
+    let store = store::alone(config).await?;
     let report =
         import_files(&store, &args.files, |line| eprintln!("{line}")).await.map_err(CliError::failed)?;
     if args.json {

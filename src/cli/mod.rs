@@ -8,10 +8,11 @@ pub mod doctor;
 pub mod export;
 pub mod from_git;
 pub mod import;
+pub mod migrate;
 pub mod run;
 pub mod serve;
 pub mod simulate;
-pub mod stores;
+pub mod store;
 pub mod user;
 pub mod worker;
 
@@ -47,6 +48,9 @@ enum Command {
     /// Opening books: what workers check a book against.
     #[command(subcommand)]
     Books(run::BooksCommand),
+    /// The schema of the store: status, plan, up.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Take over a fishtest database.
     Import(import::ImportArgs),
     /// Write the farm's data in fishtest's own layout, so that it can move back.
@@ -118,9 +122,10 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Run(command) => run::execute(&load()?, *command).await,
         Command::Worker(command) => worker::execute(&load()?, command).await,
         Command::Books(command) => run::books(&load()?, command).await,
+        Command::Migrate(command) => migrate::execute(&load()?, command).await,
         Command::Import(args) => import::execute(&load()?, args).await,
         Command::Export(args) => export::execute(&load()?, args).await,
-        Command::Copy(args) => copy::execute(args).await,
+        Command::Copy(args) => copy::execute(&load()?, args).await,
         Command::Backup(args) => backup::backup(&load()?, args).await,
         Command::Restore(args) => backup::restore(&load()?, args).await,
         Command::Simulate(args) => simulate::execute(&args).await,

@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::store::{self, Role};
 use super::{CliError, CliResult, control};
 use crate::config::Config;
 use crate::domain::action::{Action, Event};
@@ -100,8 +101,9 @@ pub async fn serve(config: Config) -> CliResult {
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| CliError::failed(format!("listen: {}: {error}", config.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
-    let farm = control::open(&config, farm_settings(&config, address.port())).await?;
+    let farm = control::open(&config, Role::Serve, farm_settings(&config, address.port())).await?;
     system_event(&farm, &format!("start fishtest@{}", address.port())).await;
+    let announcing = spawn::task("announce", store::announce(farm.store.clone()));
     let running =
         Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;
     tracing::info!(%address, data = %config.data_dir.display(), "listening on {address}");
@@ -109,6 +111,10 @@ pub async fn serve(config: Config) -> CliResult {
     tracing::info!("shutting down");
     running.stop().await;
     system_event(&farm, &format!("stop fishtest@{}", address.port())).await;
+    announcing.abort();
+    if let Err(error) = farm.store.announce(None).await {
+        tracing::warn!(%error, "commands will take this server for alive for some seconds");
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::values::{LogFormat, Network, Reserved, Secret, TrustedProxies};
+use super::values::{LogFormat, MongoUrl, Network, Reserved, Secret, TrustedProxies};
 
 /// The text of an absent value.
 pub const NONE: &str = "none";
@@ -17,6 +17,9 @@ const MOST_THREADS: usize = 1024;
 
 /// A longer grace than this is a server that does not stop.
 const LONGEST_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// A shorter deadline than this is a slip of the finger.
+const SHORTEST_DEADLINE: Duration = Duration::from_millis(100);
 
 type Parsed<T> = Result<T, String>;
 
@@ -177,8 +180,30 @@ pub fn no_redis_yet(text: &str) -> Parsed<Reserved> {
     reserved(text, "Redis; one process is the whole farm, and its schedule lives in that process")
 }
 
-pub fn no_mongodb_yet(text: &str) -> Parsed<Reserved> {
-    reserved(text, "MongoDB; durable data lives in the data directory (data_dir)")
+pub fn mongodb_url(text: &str) -> Parsed<Option<MongoUrl>> {
+    if text == NONE || text.is_empty() {
+        return Ok(None);
+    }
+    MongoUrl::new(text).map(Some)
+}
+
+/// What MongoDB allows on every platform.
+pub fn database_name(text: &str) -> Parsed<String> {
+    let fits = (1..64).contains(&text.len())
+        && text.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'_' || letter == b'-');
+    if !fits {
+        return Err(format!("{text:?} is no name of up to 63 letters, digits, _ and -"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A time that something may take: not none at all.
+pub fn deadline(text: &str) -> Parsed<Duration> {
+    let time = duration(text)?;
+    if time < SHORTEST_DEADLINE {
+        return Err(format!("{text:?} is too short: nothing would ever be done in time"));
+    }
+    Ok(time)
 }
 
 /// The value is not repeated in the message: addresses of databases carry passwords.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::parse;
 use super::sources::Sources;
-use super::values::{LogFormat, Reserved, Secret, TrustedProxies};
+use super::values::{LogFormat, MongoUrl, Reserved, Secret, TrustedProxies};
 
 /// One setting, as texts: what flags, files and references are made of.
 #[derive(Debug)]
@@ -152,6 +152,19 @@ settings! {
     /// Redis for several servers sharing a schedule. Not in this release: anything but `none` is refused.
     redis_url: Reserved = "none", "--redis-url", "SHOAL_REDIS_URL", "URL|none", parse::no_redis_yet;
 
-    /// MongoDB for durable data. Not in this release: anything but `none` is refused.
-    mongodb_url: Reserved = "none", "--mongodb-url", "SHOAL_MONGODB_URL", "URL|none", parse::no_mongodb_yet;
+    /// MongoDB for durable data, instead of the file in the data directory: `mongodb://HOST:PORT,.../?replicaSet=NAME`.
+    /// A replica set is expected; one member is enough. Better in the environment or the file than in a flag, where
+    /// others can read the password.
+    mongodb_url: Option<MongoUrl> = "none", "--mongodb-url", "SHOAL_MONGODB_URL", "URL|none", parse::mongodb_url;
+
+    /// Name of the database in MongoDB.
+    mongodb_database: String = "shoal", "--mongodb-database", "SHOAL_MONGODB_DATABASE", "NAME",
+        parse::database_name;
+
+    /// Connections to MongoDB that this process opens at most. The server sees as many from each replica: replicas x
+    /// pool, and it must allow that many.
+    mongodb_pool: NonZeroU32 = "16", "--mongodb-pool", "SHOAL_MONGODB_POOL", "COUNT", parse::positive;
+
+    /// How long a call to MongoDB may take before its outcome counts as unknown: seconds, or with a unit (ms, s, m).
+    mongodb_deadline: Duration = "5s", "--mongodb-deadline", "SHOAL_MONGODB_DEADLINE", "TIME", parse::deadline;
 }

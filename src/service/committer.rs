@@ -170,6 +170,8 @@ async fn run(
             Ok(Ok(outcomes)) if outcomes.len() == writes.len() => outcomes,
             failure => {
                 stats.failed.fetch_add(1, Ordering::Relaxed);
+                metrics::counter!("shoal_commit_outcomes_total", "outcome" => "unknown")
+                    .increment(writes.len() as u64);
                 let error = batch_error(failure);
                 tracing::warn!(documents = writes.len(), %error, "a batch was not confirmed");
                 for (done, _) in replies {
@@ -185,6 +187,7 @@ async fn run(
             tracing::warn!(%error, "what became durable could not be noted");
         }
         for ((done, _), outcome) in replies.into_iter().zip(outcomes) {
+            metrics::counter!("shoal_commit_outcomes_total", "outcome" => outcome.name()).increment(1);
             let _ = done.send(verdict(outcome, &stats));
         }
     }
@@ -223,6 +226,9 @@ fn verdict(outcome: WriteOutcome, stats: &CommitterStats) -> ServiceResult<()> {
         WriteOutcome::RolledBack | WriteOutcome::Fenced(_) => {
             stats.fenced.fetch_add(1, Ordering::Relaxed);
             Err(ServiceError::Unavailable("this process works for an old schedule".to_owned()))
+        }
+        WriteOutcome::Refused => {
+            Err(ServiceError::Bug("the store does not take the document; its log says why".to_owned()))
         }
         WriteOutcome::Missing => Err(ServiceError::Bug("the run is not in the store".to_owned())),
     }

@@ -18,6 +18,10 @@ const LIMIT: usize = 500;
 impl Farm {
     /// Sends what has been dirty for longer than the grace. Returns how many tasks that was.
     pub async fn sweep(&self) -> ServiceResult<usize> {
+        let settled = self.store.settle_actions().await?;
+        if settled > 0 {
+            tracing::info!(entries = settled, "log entries that waited in their causes are in the log");
+        }
         let now = self.state.now().await?;
         let filter = DirtyFilter { run: None, since: Some(Millis(now.0 - GRACE)), limit: LIMIT };
         let dirty = self.state.peek_dirty(filter).await?;

@@ -12,6 +12,7 @@ use super::{StoreError, StoreResult, legacy_form};
 use crate::domain::action::CloseCause;
 use crate::domain::ids::{Generation, Millis, ShortWorkerName, TaskKey, Version, WriteId};
 use crate::domain::results::Stats;
+use crate::domain::run::Phase;
 use crate::domain::task::{BadMark, BodyDigest, SpsaRound, TailEntry, TaskRecord, TaskWorker};
 
 /// Key of what Shoal keeps in a document beside fishtest's fields.
@@ -56,6 +57,23 @@ pub fn as_date(value: Option<&Bson>) -> Option<Millis> {
         Bson::DateTime(at) => Some(Millis(at.timestamp_millis())),
         _ => None,
     }
+}
+
+/// The name of a phase in the store.
+pub fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Running => "running",
+        Phase::Finishing => "finishing",
+        Phase::Purging => "purging",
+        Phase::Finished => "finished",
+    }
+}
+
+/// The phase of a name.
+pub fn phase_named(name: &str) -> Option<Phase> {
+    [Phase::Running, Phase::Finishing, Phase::Purging, Phase::Finished]
+        .into_iter()
+        .find(|phase| phase_name(*phase) == name)
 }
 
 /// Statistics as a document of six keys.

@@ -1,13 +1,16 @@
 //! Durable data.
 //!
 //! One trait a noun, so that a service names what it needs. [`Store`] is all of them. Implementations: [`sqlite`]
-//! (one file, the default). Documents keep fishtest's own layout and field types (`spec/storage.md`), with what Shoal
+//! (one file, the default) and [`mongo`] (a server that farms share). Documents keep fishtest's own layout and field types (`spec/storage.md`), with what Shoal
 //! adds beside them; [`codec`] is the one place that knows both.
 
 pub mod codec;
 pub mod legacy_form;
+pub mod migrate;
+pub mod mongo;
 pub mod scan;
 pub mod sqlite;
+mod stamp;
 pub mod types;
 
 use std::collections::HashSet;
@@ -116,6 +119,12 @@ pub trait ActionStore: Send + Sync {
     async fn known_actions(&self, ids: &[ObjectId]) -> StoreResult<HashSet<ObjectId>>;
     /// Entries that match, newest first.
     async fn find_actions(&self, query: &ActionQuery, limit: usize) -> StoreResult<Vec<Document>>;
+    /// Moves entries to the log that still wait in the documents that caused them, because their writer died or lost
+    /// its connection in between (`durability.md` section 7); how many. Cheap enough for once a second. A store that
+    /// writes both in one transaction has none.
+    async fn settle_actions(&self) -> StoreResult<u64> {
+        Ok(0)
+    }
 }
 
 /// Blocks of workers.
@@ -161,6 +170,11 @@ pub trait MiscStore: Send + Sync {
     async fn put_kv(&self, key: &str, value: &Bson) -> StoreResult<()>;
     /// Whether the store answers at all.
     async fn ping(&self) -> StoreResult<()>;
+    /// Says that this process serves (`who`), to be repeated every ten seconds or so, or that it does so no more.
+    /// For a store that processes on several machines reach: a command must not take the schedule from a server.
+    async fn announce(&self, _who: Option<&str>) -> StoreResult<()> {
+        Ok(())
+    }
 }
 
 /// Everything durable.

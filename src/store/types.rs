@@ -151,6 +151,22 @@ pub enum WriteOutcome {
     Fenced(Generation),
     /// The run isn't in the store.
     Missing,
+    /// The store does not take this document, and never will: too large, or of a shape that can't be stored.
+    Refused,
+}
+
+impl WriteOutcome {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Superseded => "superseded",
+            Self::RolledBack => "rolled_back",
+            Self::Fenced(_) => "fenced",
+            Self::Missing => "missing",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// An account (`spec/storage.md` section 4).

@@ -74,7 +74,11 @@ fn other_value(key: &str) -> Option<&'static str> {
         "log" => "debug",
         "log_format" => "json",
         "shutdown_grace" => "77s",
-        "redis_url" | "mongodb_url" => return None,
+        "mongodb_url" => "mongodb://u:p@host:1,other:2/?replicaSet=rs0",
+        "mongodb_database" => "another-farm",
+        "mongodb_pool" => "3",
+        "mongodb_deadline" => "900ms",
+        "redis_url" => return None,
         unknown => panic!("give this test a value of `{unknown}`"),
     })
 }
@@ -190,15 +194,31 @@ fn a_file_that_is_not_toml_is_refused_with_the_line_but_not_its_text() {
 }
 
 #[test]
-fn redis_and_mongodb_are_refused_in_words_and_without_repeating_a_password() {
-    for (variable, name) in [("SHOAL_REDIS_URL", "Redis"), ("SHOAL_MONGODB_URL", "MongoDB")] {
-        let told = load(&[], &[(variable, "scheme://:hunter2@host")], None).unwrap_err().to_string();
-        assert!(
-            told.contains(variable) && told.contains("does not support") && told.contains(name),
-            "{told}"
-        );
-        assert!(!told.contains("hunter2"), "{told}");
-        assert!(load(&[], &[(variable, "none")], None).is_ok());
-        assert!(load(&[], &[(variable, "")], None).is_ok());
+fn redis_is_refused_in_words_and_without_repeating_a_password() {
+    let variable = "SHOAL_REDIS_URL";
+    let told = load(&[], &[(variable, "scheme://:hunter2@host")], None).unwrap_err().to_string();
+    assert!(told.contains(variable) && told.contains("does not support") && told.contains("Redis"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(load(&[], &[(variable, "none")], None).is_ok());
+    assert!(load(&[], &[(variable, "")], None).is_ok());
+}
+
+#[test]
+fn a_password_for_mongodb_is_never_shown() {
+    let variable = "SHOAL_MONGODB_URL";
+    for wrong in ["redis://u:hunter2@host", "mongodb+srv://u:hunter2@host", "mongodb://u:hunter2@/x"] {
+        let told = load(&[], &[(variable, wrong)], None).unwrap_err().to_string();
+        assert!(told.contains(variable) && !told.contains("hunter2"), "{told}");
     }
+    let config = load(&[], &[(variable, "mongodb://u:hunter2@host:1/?replicaSet=rs0")], None).unwrap();
+    let shown = format!("{config:?}");
+    assert!(shown.contains("host:1") && !shown.contains("hunter2"), "{shown}");
+    assert!(load(&[], &[(variable, "none")], None).unwrap().mongodb_url.is_none());
+    assert!(load(&[], &[(variable, "")], None).unwrap().mongodb_url.is_none());
+}
+
+#[test]
+fn a_deadline_that_nothing_can_keep_is_refused() {
+    assert!(load(&[], &[("SHOAL_MONGODB_DEADLINE", "0")], None).is_err());
+    assert!(load(&[], &[("SHOAL_MONGODB_DEADLINE", "100ms")], None).is_ok());
 }

@@ -4,7 +4,8 @@ mod server;
 
 use std::time::Duration;
 
-use server::{Server, accounts, approved_run, free_port, output, run};
+pub use server::{SHOAL, command, free_port};
+use server::{Server, accounts, approved_run, output, run};
 use shoal::simulate::options::{AuditDepth, StopCondition};
 use shoal::simulate::report::EndedBy;
 use shoal::simulate::{SimulateOptions, run as simulate};

@@ -12,6 +12,18 @@ macro_rules! on_every_store {
                 }
             )+
         }
+
+        mod on_mongodb {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let fixture = crate::durability::mongo_server::MongoFixture::new().await;
+                    let Some(fixture) = fixture else { return };
+                    super::$name(fixture.store()).await;
+                    fixture.finish().await;
+                }
+            )+
+        }
     };
 }
 
@@ -19,6 +31,11 @@ mod commits;
 mod fixtures;
 mod kill;
 mod listings;
+mod migrations;
+mod mongo_outcomes;
+mod mongo_server;
 mod nouns;
+mod proxy;
 mod round_trip;
 mod sqlite_file;
+mod writers;

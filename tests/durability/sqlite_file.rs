@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bson::doc;
 use rusqlite::Connection;
+use shoal::store::migrate::SchemaError;
 use shoal::store::sqlite::{DATABASE_FILE, LOCK_FILE, Mode, OpenError, SqliteStore};
 use shoal::store::{CommitStore, MiscStore, RunStore, StoreError, User, UserStore};
 use shoal::sys::random;
@@ -184,7 +185,7 @@ async fn a_newer_schema_is_refused() {
         .execute("INSERT INTO schema_migrations VALUES ('9999_future', 'x', 0)", [])
         .unwrap();
     let error = refusal(&path, Mode::Serve);
-    assert!(matches!(error, OpenError::NewerSchema(_)), "{error}");
+    assert!(matches!(error, OpenError::Schema(SchemaError::Newer(_))), "{error}");
     assert!(error.to_string().contains("9999_future"), "{error}");
 }
 

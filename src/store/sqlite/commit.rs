@@ -6,33 +6,12 @@ use rusqlite::{Connection, params};
 use super::actions::{self, EncodedAction};
 use super::failure::Work;
 use super::rows::{bits, from_bits};
-use super::tasks::{EncodedTask, Stamp};
+use super::tasks::EncodedTask;
 use super::{SqliteStore, runs, tasks};
 use crate::domain::ids::Generation;
 use crate::store::codec::set_path;
+use crate::store::stamp::{Stamp, Verdict, judge};
 use crate::store::{CommitStore, DocumentWrite, RunWrite, StoreResult, WriteOutcome};
-
-/// What a document's write does to what is stored.
-enum Verdict {
-    Write,
-    Settled(WriteOutcome),
-}
-
-/// Orders a write against what is stored. The fence is known to be `new.generation`, and every active row was sealed
-/// to it: a row of an older generation is closed, or a claim that was never acknowledged, and nobody else writes it.
-fn judge(stored: Option<Stamp>, new: Stamp) -> Verdict {
-    let Some(stored) = stored else { return Verdict::Write };
-    if stored.generation > new.generation {
-        return Verdict::Settled(WriteOutcome::Fenced(stored.generation));
-    }
-    if stored.generation < new.generation || stored.version < new.version {
-        return Verdict::Write;
-    }
-    if stored.version > new.version || stored.write_id == new.write_id {
-        return Verdict::Settled(WriteOutcome::Superseded);
-    }
-    Verdict::Settled(WriteOutcome::RolledBack)
-}
 
 /// A document of a batch, encoded.
 enum Encoded {
@@ -155,33 +134,5 @@ impl CommitStore for SqliteStore {
     ) -> StoreResult<Vec<WriteOutcome>> {
         let encoded = batch.iter().map(Encoded::of).collect::<StoreResult<Vec<_>>>()?;
         self.write(move |transaction| commit(transaction, generation, &encoded)).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ids::{Version, WriteId};
-
-    fn stamp(generation: u64, version: u64, write_id: u64) -> Stamp {
-        Stamp { generation: Generation(generation), version: Version(version), write_id: WriteId(write_id) }
-    }
-
-    fn outcome(stored: Stamp, new: Stamp) -> WriteOutcome {
-        match judge(Some(stored), new) {
-            Verdict::Write => WriteOutcome::Applied,
-            Verdict::Settled(outcome) => outcome,
-        }
-    }
-
-    #[test]
-    fn the_order_is_generation_then_version_then_identity() {
-        let new = stamp(5, 7, 70);
-        assert_eq!(outcome(stamp(5, 6, 60), new), WriteOutcome::Applied);
-        assert_eq!(outcome(stamp(4, 9, 90), new), WriteOutcome::Applied);
-        assert_eq!(outcome(stamp(5, 7, 70), new), WriteOutcome::Superseded);
-        assert_eq!(outcome(stamp(5, 8, 80), new), WriteOutcome::Superseded);
-        assert_eq!(outcome(stamp(5, 7, 71), new), WriteOutcome::RolledBack);
-        assert_eq!(outcome(stamp(6, 1, 10), new), WriteOutcome::Fenced(Generation(6)));
     }
 }

@@ -16,13 +16,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held for as long as the server has the database open.
 #[derive(Debug)]
-pub(super) struct ServeLock {
+pub struct ServeLock {
     /// Closing it releases the lock; never read.
     _file: File,
 }
 
-/// Takes the lock and leaves this process's id in it.
-pub(super) fn acquire(database: &Path) -> Result<ServeLock, OpenError> {
+/// Takes the lock and leaves this process's id in it. A server whose data is elsewhere holds it, too: the control socket
+/// lies beside it.
+///
+/// # Errors
+/// [`OpenError::Locked`] when another server has it, [`OpenError::Io`] when the file can't be made.
+pub fn acquire(database: &Path) -> Result<ServeLock, OpenError> {
     let path = lock_path(database);
     let io = |source| OpenError::Io { path: path.clone(), source };
     // The content is not truncated before the lock is held: it names the holder.

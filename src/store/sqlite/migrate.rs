@@ -1,36 +1,22 @@
-//! The schema's history: ordered, named, checksummed steps, each applied once and written down.
+//! The schema of a file: steps of SQL, each in a transaction of its own.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use sha2::{Digest, Sha256};
 
 use super::open::OpenError;
+use crate::domain::ids::Millis;
+pub use crate::store::migrate::Migration;
+use crate::store::migrate::{AppliedStep, StepState, pending as pending_after, states};
 use crate::sys::clock::wall_now;
-
-/// One step of the schema's history. A released step is never edited.
-#[derive(Debug, Clone, Copy)]
-pub struct Migration {
-    /// Its name; names sort in the order of application.
-    pub name: &'static str,
-    /// What it executes.
-    pub sql: &'static str,
-}
 
 /// All steps that this version knows, in order.
 pub const MIGRATIONS: &[Migration] =
-    &[Migration { name: "0001_initial", sql: include_str!("../../../migrations/sqlite/0001_initial.sql") }];
-
-impl Migration {
-    /// SHA-256 of the step's text, in hex: what tells an edited step from the one that was applied.
-    pub fn checksum(&self) -> String {
-        Sha256::digest(self.sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
+    &[Migration { name: "0001_initial", text: include_str!("../../../migrations/sqlite/0001_initial.sql") }];
 
 /// The steps that are not applied yet, in order. Nothing is changed.
 ///
 /// # Errors
-/// [`OpenError::NewerSchema`] when the file has a step that this version doesn't know, [`OpenError::EditedSchema`] when
-/// an applied step has another text here.
+/// [`OpenError::Schema`] when the file has a step that this version doesn't know, or an applied step has another text
+/// here.
 pub fn pending(connection: &Connection) -> Result<&'static [Migration], OpenError> {
     pending_of(connection, MIGRATIONS)
 }
@@ -57,7 +43,7 @@ fn migrate_to(
     loop {
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let Some(next) = pending_of(&step, known)?.first() else { return Ok(applied) };
-        step.execute_batch(next.sql)?;
+        step.execute_batch(next.text)?;
         step.execute(
             "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?1, ?2, ?3)",
             params![next.name, next.checksum(), wall_now().0],
@@ -71,20 +57,18 @@ fn migrate_to(
 }
 
 fn pending_of<'a>(connection: &Connection, known: &'a [Migration]) -> Result<&'a [Migration], OpenError> {
-    let applied = applied(connection)?;
-    for (position, (name, checksum)) in applied.iter().enumerate() {
-        let Some(step) = known.get(position) else { return Err(OpenError::NewerSchema(name.clone())) };
-        if step.name != name {
-            return Err(OpenError::NewerSchema(name.clone()));
-        }
-        if step.checksum() != *checksum {
-            return Err(OpenError::EditedSchema(name.clone()));
-        }
-    }
-    Ok(known.get(applied.len()..).unwrap_or_default())
+    Ok(pending_after(known, &applied(connection)?)?)
 }
 
-fn applied(connection: &Connection) -> Result<Vec<(String, String)>, OpenError> {
+/// All steps and their states. Nothing is changed.
+///
+/// # Errors
+/// Those of [`pending`].
+pub fn schema(connection: &Connection) -> Result<Vec<StepState>, OpenError> {
+    Ok(states(MIGRATIONS, &applied(connection)?)?)
+}
+
+fn applied(connection: &Connection) -> Result<Vec<AppliedStep>, OpenError> {
     let there = connection
         .query_row(
             "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migrations'",
@@ -95,14 +79,18 @@ fn applied(connection: &Connection) -> Result<Vec<(String, String)>, OpenError> 
     if there.is_none() {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare("SELECT name, checksum FROM schema_migrations ORDER BY name")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut statement =
+        connection.prepare("SELECT name, checksum, applied_at FROM schema_migrations ORDER BY name")?;
+    let rows = statement.query_map([], |row| {
+        Ok(AppliedStep { name: row.get(0)?, checksum: row.get(1)?, at: Millis(row.get(2)?) })
+    })?;
     Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::migrate::SchemaError;
 
     fn migrated() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -126,7 +114,10 @@ mod tests {
         let mut connection = migrated();
         connection.execute("INSERT INTO schema_migrations VALUES ('9999_future', 'x', 0)", []).unwrap();
         let error = migrate(&mut connection).unwrap_err();
-        assert!(matches!(&error, OpenError::NewerSchema(name) if name == "9999_future"), "{error}");
+        assert!(
+            matches!(&error, OpenError::Schema(SchemaError::Newer(name)) if name == "9999_future"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -134,14 +125,17 @@ mod tests {
         let mut connection = migrated();
         connection.execute("UPDATE schema_migrations SET checksum = 'other'", []).unwrap();
         let error = migrate(&mut connection).unwrap_err();
-        assert!(matches!(&error, OpenError::EditedSchema(name) if name == MIGRATIONS[0].name), "{error}");
+        assert!(
+            matches!(&error, OpenError::Schema(SchemaError::Edited(name)) if name == MIGRATIONS[0].name),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_failing_step_leaves_nothing_behind_and_earlier_ones_stand() {
         const KNOWN: &[Migration] = &[
-            Migration { name: "0001_good", sql: "CREATE TABLE good (a);" },
-            Migration { name: "0002_broken", sql: "CREATE TABLE broken (a); SELECT nonsense;" },
+            Migration { name: "0001_good", text: "CREATE TABLE good (a);" },
+            Migration { name: "0002_broken", text: "CREATE TABLE broken (a); SELECT nonsense;" },
         ];
         let mut connection = Connection::open_in_memory().unwrap();
         assert!(migrate_to(&mut connection, KNOWN).is_err());

@@ -29,8 +29,8 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction};
 
 use self::failure::Work;
-pub use self::lock::{LOCK_FILE, running};
-pub use self::open::{APPLICATION_ID, OpenError};
+pub use self::lock::{LOCK_FILE, ServeLock, acquire, running};
+pub use self::open::{APPLICATION_ID, OpenError, schema_of};
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::store::StoreResult;

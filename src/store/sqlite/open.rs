@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::migrate::MIGRATIONS;
+use crate::store::migrate::{SchemaError, StepState, states};
+
 /// "SHOL": tells our file from another program's.
 pub const APPLICATION_ID: i64 = 0x5348_4F4C;
 
@@ -38,12 +41,9 @@ pub enum OpenError {
         /// What SQLite says.
         reason: String,
     },
-    /// A newer version has changed the schema.
-    #[error("the schema was changed by a newer version of shoal (step {0}); use that version")]
-    NewerSchema(String),
-    /// A step of the schema isn't the one that was applied.
-    #[error("step {0} of the schema was applied with another text than this version has")]
-    EditedSchema(String),
+    /// The schema isn't one that this version can work with.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// The schema is older, and a running server prevents its change.
     #[error("the schema of {} must be upgraded, but a server is running on it (process {pid})", path.display())]
     UpgradeUnderServer {
@@ -95,6 +95,20 @@ pub(super) fn writer(path: &Path, busy: Duration) -> Result<Connection, OpenErro
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
     Ok(connection)
+}
+
+/// The schema's steps and their states in a file, which is not changed; if there is no file, all are pending.
+///
+/// # Errors
+/// When the file isn't ours, or its schema isn't one that this version can work with.
+pub fn schema_of(path: &Path) -> Result<Vec<StepState>, OpenError> {
+    if !path.exists() {
+        return Ok(states(MIGRATIONS, &[])?);
+    }
+    let steps = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(OpenError::from)
+        .and_then(|connection| super::migrate::schema(&connection));
+    steps.map_err(|error| at(path, error))
 }
 
 /// A connection that only reads. The file is there already.

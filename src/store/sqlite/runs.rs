@@ -9,9 +9,8 @@ use super::failure::{Failure, Work};
 use super::rows::{bits, decode, encode, from_bits, object_id, plain};
 use super::{SqliteStore, tasks};
 use crate::domain::ids::{Generation, RunId, TaskId, TaskKey, Version, WriteId};
-use crate::domain::run::Phase;
 use crate::domain::task::TaskRecord;
-use crate::store::codec::{as_date, as_number, set_path};
+use crate::store::codec::{as_date, as_number, phase_name, phase_named, set_path};
 use crate::store::{
     FinishedQuery, PatchOutcome, RunMeta, RunPatch, RunStore, StoreError, StoreResult, StoredRun,
 };
@@ -110,21 +109,6 @@ pub(super) fn read(row: &Row<'_>) -> Work<StoredRun> {
         folded: from_json(&folded, id)?,
     };
     Ok(StoredRun { id, doc, meta })
-}
-
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Running => "running",
-        Phase::Finishing => "finishing",
-        Phase::Purging => "purging",
-        Phase::Finished => "finished",
-    }
-}
-
-fn phase_named(name: &str) -> Option<Phase> {
-    [Phase::Running, Phase::Finishing, Phase::Purging, Phase::Finished]
-        .into_iter()
-        .find(|phase| phase_name(*phase) == name)
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> StoreResult<String> {

@@ -6,20 +6,10 @@ use super::failure::Work;
 use super::rows::{bits, decode, encode, from_bits, narrow, object_id, plain};
 use crate::domain::ids::{Generation, RunId, TaskId, TaskKey, Version, WriteId};
 use crate::domain::task::TaskRecord;
+use crate::store::stamp::Stamp;
 use crate::store::{StoreError, StoreResult, codec};
 
 const COLUMNS: &str = "run_id, task_id, g, v, w, doc";
-
-/// A document's place in the order of writes, and which write put it there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    /// Generation.
-    pub(super) generation: Generation,
-    /// Version within it.
-    pub(super) version: Version,
-    /// Identity of the write.
-    pub(super) write_id: WriteId,
-}
 
 /// A task as its columns, ready before the writer is asked for its time.
 #[derive(Debug)]

@@ -1,0 +1,147 @@
+//! Which store the configuration means, and opening it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CliError, control};
+use crate::config::Config;
+use crate::store::SharedStore;
+use crate::store::mongo::{MongoSettings, MongoStore, MongoUrl};
+use crate::store::sqlite::{DATABASE_FILE, Mode, SqliteStore, acquire, running};
+use crate::sys::random;
+
+/// A server is heard of so often.
+const ANNOUNCE: Duration = Duration::from_secs(10);
+
+/// The part of the configuration that is MongoDB's; None if durable data lives in the data directory.
+pub fn mongo_settings(config: &Config) -> Option<MongoSettings> {
+    let url = config.mongodb_url.clone()?;
+    Some(MongoSettings {
+        url,
+        database: config.mongodb_database.clone(),
+        pool: config.mongodb_pool.get(),
+        deadline: config.mongodb_deadline,
+    })
+}
+
+/// The store, for the only server that works on it: a file is locked, a database on a server is announced. Its schema
+/// is brought up to date.
+///
+/// # Errors
+/// When it can't be reached, is another server's, or has a schema that this version can't work with.
+pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> {
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| CliError::failed(format!("{}: {error}", config.data_dir.display())))?;
+    let Some(settings) = mongo_settings(config) else {
+        let store = SqliteStore::open(control::database(config), Mode::Serve).map_err(CliError::failed)?;
+        return Ok(Arc::new(store));
+    };
+    let lock = acquire(&control::database(config)).map_err(CliError::failed)?;
+    let store = connect(&settings).await?.with_lock(lock);
+    let other = store.announced().await.map_err(CliError::failed)?;
+    match (role, other) {
+        (Role::Command, Some(other)) => {
+            return Err(CliError::failed(format!(
+                "a server ({other}) works on that database: give the command on its machine, with its data directory"
+            )));
+        }
+        (Role::Serve, Some(other)) => {
+            tracing::warn!(%other, "another server worked on that database until now; it is shut out");
+        }
+        (_, None) => {}
+    }
+    for name in store.migrate().await.map_err(CliError::failed)? {
+        tracing::info!(name, "schema step applied");
+    }
+    Ok(Arc::new(store))
+}
+
+/// The configured farm's store for a command that walks through all of it: no server may run.
+///
+/// # Errors
+/// When one does, and as [`open`].
+pub async fn alone(config: &Config) -> Result<SharedStore, CliError> {
+    if let Some(pid) = control::server_pid(config)? {
+        return Err(served(pid, &config.data_dir));
+    }
+    open(config, Role::Command).await
+}
+
+/// The store in a place that a person names: `mongodb://HOSTS/DATABASE`, or a data directory. Pool and deadline are
+/// the configured ones.
+///
+/// # Errors
+/// When a server works on it, and as [`open`].
+pub async fn named(config: &Config, place: &str) -> Result<SharedStore, CliError> {
+    if !place.contains("://") {
+        let dir = Path::new(place);
+        let database = dir.join(DATABASE_FILE);
+        if let Some(pid) = running(&database).map_err(CliError::failed)? {
+            return Err(served(pid, dir));
+        }
+        std::fs::create_dir_all(dir)
+            .map_err(|error| CliError::failed(format!("{}: {error}", dir.display())))?;
+        return Ok(Arc::new(SqliteStore::open(database, Mode::Serve).map_err(CliError::failed)?));
+    }
+    let url = MongoUrl::new(place).map_err(CliError::failed)?;
+    let named = url.database().map(str::to_owned);
+    let database =
+        named.ok_or_else(|| CliError::failed("the address names no database: mongodb://HOSTS/DATABASE"))?;
+    let settings =
+        MongoSettings { url, database, pool: config.mongodb_pool.get(), deadline: config.mongodb_deadline };
+    let store = connect(&settings).await?;
+    if let Some(other) = store.announced().await.map_err(CliError::failed)? {
+        return Err(CliError::failed(format!("a server ({other}) works on that database: stop it first")));
+    }
+    store.migrate().await.map_err(CliError::failed)?;
+    Ok(Arc::new(store))
+}
+
+fn served(pid: u32, dir: &Path) -> CliError {
+    CliError::failed(format!(
+        "a server (process {pid}) runs on {}: stop it first, so that what is read and written is of one moment",
+        dir.display()
+    ))
+}
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// To serve.
+    Serve,
+    /// To carry out one command where no server runs.
+    Command,
+}
+
+/// Connects, and says in the log what the server is and what it lacks.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn connect(settings: &MongoSettings) -> Result<MongoStore, CliError> {
+    let store = MongoStore::connect(settings).await.map_err(CliError::failed)?;
+    let facts = store.facts();
+    tracing::info!(
+        hosts = settings.url.hosts(),
+        database = settings.database,
+        version = facts.version,
+        replica_set = facts.replica_set,
+        pool = settings.pool,
+        "connected to MongoDB"
+    );
+    for shortcoming in facts.shortcomings() {
+        tracing::warn!("MongoDB: {shortcoming}");
+    }
+    Ok(store)
+}
+
+/// Says again and again that this process serves, until it is told to stop.
+pub async fn announce(store: SharedStore) {
+    let who = format!("process {} ({})", std::process::id(), random::identity());
+    loop {
+        if let Err(error) = store.announce(Some(&who)).await {
+            tracing::warn!(%error, "this server could not announce itself");
+        }
+        tokio::time::sleep(ANNOUNCE).await;
+    }
+}
