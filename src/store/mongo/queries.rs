@@ -7,6 +7,7 @@ use super::migrate::{Index, declared};
 use super::runs::{finished_filter, newest_first};
 use crate::domain::ids::Millis;
 use crate::store::FinishedQuery;
+use crate::store::codec::as_number;
 
 /// A query: where, what must hold, in which order.
 struct Query {
@@ -65,11 +66,11 @@ fn all() -> Vec<Query> {
 /// the index's direction or all against it. What else the filter says is then read off the documents, in order.
 fn serves(index: &Index, query: &Query) -> bool {
     let fixed = |key: &str| query.filter.get(key).is_some_and(|value| value.as_document().is_none());
-    let mut keys = index.keys.iter().skip_while(|(key, _)| fixed(key)).peekable();
-    let leading = index.keys.len() - keys.clone().count();
-    let sign = |value: &Bson| value.as_i32().map(i32::signum);
+    let leading = index.keys.keys().take_while(|key| fixed(key.as_str())).count();
+    let mut keys = index.keys.iter().skip(leading);
+    let sign = |value: &Bson| as_number(Some(value)).map(f64::signum);
     if query.sort.is_empty() {
-        let ranged = keys.peek().is_some_and(|(key, _)| query.filter.contains_key(key.as_str()));
+        let ranged = keys.next().is_some_and(|(key, _)| query.filter.contains_key(key.as_str()));
         return leading > 0 || ranged;
     }
     let mut directions = Vec::new();
