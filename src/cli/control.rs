@@ -32,7 +32,7 @@ pub fn socket(config: &Config) -> PathBuf {
 /// Carries out a command and prints what came of it.
 pub async fn execute(config: &Config, command: Control) -> CliResult {
     let reply = send(config, command).await?;
-    println!("{}", reply.text);
+    super::say(&reply.text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -161,6 +161,9 @@ async fn closing(farm: &Farm, run: &str, report: &Report) -> Result<Vec<String>,
         report.requests,
         report.broken().len()
     ));
+    for breach in &report.broken_details {
+        lines.push(format!("{:?} after {:.1} s: {}", breach.invariant, breach.seconds, breach.detail));
+    }
     lines.push(String::new());
     lines.push("A real farm:".to_owned());
     lines.push("    shoal serve                          # data in ./shoal-data, port 8080".to_owned());

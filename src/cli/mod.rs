@@ -92,6 +92,19 @@ impl CliError {
 /// Result of a command; success carries the exit code.
 pub type CliResult = Result<ExitCode, CliError>;
 
+/// Prints an answer. Who reads only its beginning (`| head -1`) has had what they wanted.
+///
+/// # Errors
+/// When it can't be written for another reason.
+pub fn say(text: &str) -> Result<(), CliError> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::failed(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Exit code of a command that did its work and found something wrong: a broken invariant, a rejected document.
 pub const FOUND_FAULTS: u8 = 2;
 

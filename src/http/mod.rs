@@ -53,7 +53,9 @@ pub struct HttpSettings {
     pub upload_deadline: Duration,
     /// How long the next piece of a body, or room for the next piece of a download, may take.
     pub stall_deadline: Duration,
-    /// How long the head of a request may take to arrive.
+    /// How long a new connection may be without a whole request head. Longer than clients and balancers keep a
+    /// connection that they opened ahead of need: what ends this wait is a 408, and one that crosses a request on its
+    /// way would be taken for its answer.
     pub head_deadline: Duration,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
@@ -87,7 +89,7 @@ impl Default for HttpSettings {
             request_deadline: Duration::from_secs(25),
             upload_deadline: Duration::from_secs(300),
             stall_deadline: Duration::from_secs(20),
-            head_deadline: Duration::from_secs(10),
+            head_deadline: Duration::from_secs(75),
             keep_alive: Duration::from_secs(75),
             shutdown_timeout: Duration::from_secs(20),
             max_connections: 10_000,

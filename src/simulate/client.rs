@@ -19,6 +19,9 @@ use super::tally::Tally;
 use crate::sys::clock::stopwatch;
 use crate::sys::web;
 
+/// How long an unused connection is kept.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+
 /// How long a read is tried again that the server's limit per address refused. An audit reads every task.
 const READ_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -45,6 +48,8 @@ impl Client {
         let http = web::client()
             .timeout(Duration::from_secs_f64(options.timeout_seconds))
             .pool_max_idle_per_host(options.max_connections)
+            // Shorter than a server keeps an idle connection, so that no request meets one that is being closed.
+            .pool_idle_timeout(POOL_IDLE)
             .tcp_nodelay(true)
             // A redirect would turn the POST into a GET; a worker path must never send one.
             .redirect(reqwest::redirect::Policy::none())

@@ -146,7 +146,8 @@ async fn an_error_names_what_is_wrong_and_never_the_token() {
     let host = Host::start().await;
     let elsewhere = Host::start().await;
     elsewhere.on(MASTER, Answer::json(&json!({ "sha": "c".repeat(40) })));
-    let github = GitHub::new(settings(Some(&host), None), Arc::new(SystemClock::new()));
+    let patient = GitHubSettings { timeout: Duration::from_secs(20), ..settings(Some(&host), None) };
+    let hasty = GitHubSettings { timeout: Duration::from_millis(400), ..patient.clone() };
     for (answer, word) in [
         (Answer::status(500), "status 500"),
         (Answer::text("{"), "not understood"),
@@ -156,6 +157,8 @@ async fn an_error_names_what_is_wrong_and_never_the_token() {
         (Answer::text(&" ".repeat((16 << 20) + 1)), "larger"),
     ] {
         host.on(MASTER, answer.clone());
+        let settings = if word.starts_with("within") { &hasty } else { &patient };
+        let github = GitHub::new(settings.clone(), Arc::new(SystemClock::new()));
         let error = github.official_master().await.unwrap_err();
         let told = format!("{error} {error:?} {github:?}");
         assert!(told.contains(word), "{answer:?}: {told}");
