@@ -38,11 +38,7 @@ pub fn games_expired(run: &GamesOf<'_>, now: Millis) -> bool {
 
 /// A time control that begins with 20 to 99, or with three digits: at least twenty of whatever unit it is in.
 fn is_long(tc: &str) -> bool {
-    match tc.as_bytes() {
-        [b'2'..=b'9', b'0'..=b'9', ..] => true,
-        [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', ..] => true,
-        _ => false,
-    }
+    matches!(tc.as_bytes(), [b'2'..=b'9', b'0'..=b'9', ..] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', ..])
 }
 
 #[cfg(test)]

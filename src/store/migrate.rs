@@ -113,7 +113,7 @@ mod tests {
             pending(KNOWN, &[applied(&KNOWN[0]), future.clone()]).unwrap_err(),
             SchemaError::Newer("9999_future".into())
         );
-        assert_eq!(pending(&[], &[future.clone()]).unwrap_err(), SchemaError::Newer(future.name));
+        assert_eq!(pending(&[], std::slice::from_ref(&future)).unwrap_err(), SchemaError::Newer(future.name));
         let edited = AppliedStep { checksum: "other".into(), ..applied(&KNOWN[0]) };
         assert_eq!(pending(KNOWN, &[edited]).unwrap_err(), SchemaError::Edited("0001_a".into()));
     }

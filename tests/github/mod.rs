@@ -31,7 +31,7 @@ fn settings(api: Option<&Host>, raw: Option<&Host>) -> GitHubSettings {
         api: api.map(Host::url),
         raw: raw.map(Host::url),
         token: Some(Secret::new(TOKEN)),
-        timeout: Duration::from_millis(400),
+        timeout: Duration::from_secs(3),
     }
 }
 

@@ -52,7 +52,7 @@ async fn while_the_store_is_away_nothing_is_acknowledged_and_heartbeats_go_on() 
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_ends_at_the_deadline() {
-    let limits = HttpSettings { request_deadline: Duration::from_millis(400), ..settings() };
+    let limits = HttpSettings { request_deadline: Duration::from_secs(4), ..settings() };
     let farm = TestFarm::start_with(limits, FarmSettings::default()).await;
     let run = farm.run(fixed_games(400)).await;
     let worker = Worker::new(1);
@@ -60,8 +60,8 @@ async fn an_answer_that_does_not_come_ends_at_the_deadline() {
     farm.faults.stalls.store(true, Ordering::SeqCst);
     let began = clock::stopwatch();
     farm.post("/api/update_task", &worker.report(&run, 0, stats([0, 0, 1, 0, 0]))).await.is_try_again();
-    assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(farm.post("/api/beat", &worker.about(&run, 0)).await.ok(), json!({"task_alive": true}));
     assert_eq!(farm.get("/livez").await.status, 200);
 }

@@ -72,7 +72,7 @@ impl RunView {
         let Aggregates { results, workers, cores, committed_games, total_games, nps, games_per_minute } =
             sums.ok_or_else(|| damaged("the results leave the range of a count".to_owned()))?;
         run.extend(doc! {
-            "results": stats_document(&results), "workers": int(u64::from(workers)), "cores": int(cores),
+            "results": stats_document(&results), "workers": int(workers), "cores": int(cores),
             "committed_games": int(committed_games), "total_games": int(total_games), "nps": nps,
             "games_per_minute": games_per_minute,
         });
