@@ -7,5 +7,7 @@ pub mod compare;
 mod display_formulas;
 mod formulas;
 mod llr;
+mod schedule_formulas;
 mod sprt;
+mod spsa;
 mod workers;
