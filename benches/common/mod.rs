@@ -1,5 +1,6 @@
 //! A farm on a temporary file, with a user, approved runs and requests as workers send them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use shoal::service::control::Control;
 use shoal::service::request_task::{Origin, TaskAnswer};
 use shoal::service::{Farm, FarmSettings};
 use shoal::state::memory::MemoryState;
+use shoal::store::SharedStore;
 use shoal::store::sqlite::{Mode, SqliteStore};
 use shoal::sys::clock::SystemClock;
 
@@ -20,14 +22,25 @@ pub struct BenchFarm {
     _dir: tempfile::TempDir,
 }
 
-/// Opens a farm with one account and `runs` approved runs of a fixed number of games.
+/// Opens a farm on a temporary file.
 pub async fn farm(runs: usize) -> (BenchFarm, Vec<RunId>) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = SqliteStore::open(dir.path().join("shoal.db"), Mode::Serve).expect("a new database");
+    let (farm, ids) = farm_on(sqlite(dir.path()), runs).await;
+    (BenchFarm { farm, _dir: dir }, ids)
+}
+
+/// An empty database in a directory.
+pub fn sqlite(directory: &Path) -> SharedStore {
+    let store = SqliteStore::open(directory.join("shoal.db"), Mode::Serve);
+    Arc::new(store.expect("a new database"))
+}
+
+/// A farm on an empty store, with one account and `runs` approved runs of a fixed number of games.
+pub async fn farm_on(store: SharedStore, runs: usize) -> (Arc<Farm>, Vec<RunId>) {
     let clock = Arc::new(SystemClock::new());
     let state = Arc::new(MemoryState::new(clock.clone()));
     let settings = FarmSettings { request_slots: 64, ..FarmSettings::default() };
-    let farm = Farm::new(state, Arc::new(store), clock, settings);
+    let farm = Farm::new(state, store, clock, settings);
     farm.rebuild().await.expect("an empty schedule");
     for (username, approver) in [("bench", false), ("approver", true)] {
         let add = Control::UserAdd {
@@ -58,7 +71,7 @@ pub async fn farm(runs: usize) -> (BenchFarm, Vec<RunId>) {
         farm.control(approve).await.expect("an approval");
         ids.push(RunId::parse(&run).expect("an id"));
     }
-    (BenchFarm { farm, _dir: dir }, ids)
+    (farm, ids)
 }
 
 /// A worker's request with extra top-level keys.

@@ -17,8 +17,9 @@ use crate::domain::action::{Action, Event};
 use crate::github::GitHubSettings;
 use crate::http::{self, HttpSettings, Site};
 use crate::scheduler;
+use crate::service::degrade::StorePolicy;
 use crate::service::{Farm, FarmSettings};
-use crate::sys::spawn;
+use crate::sys::{clock, spawn};
 use crate::telemetry;
 
 /// Between the first refusal and the end of listening (`spec/worker-api.md` section 1.7).
@@ -43,6 +44,7 @@ pub struct Running {
     control: ServerHandle,
     control_done: JoinHandle<std::io::Result<()>>,
     stop: watch::Sender<bool>,
+    grace: Duration,
     scheduler: JoinHandle<()>,
 }
 
@@ -66,6 +68,7 @@ impl Running {
             farm,
             site,
             stop,
+            grace: config.shutdown_grace,
         })
     }
 
@@ -81,8 +84,8 @@ impl Running {
         let _ = self.control_done.await;
         let _ = self.stop.send(true);
         let _ = self.scheduler.await;
+        write_last_versions(&self.farm, self.grace).await;
         for (what, result) in [
-            ("the last versions", self.farm.sweep_all().await.map(|_| ())),
             ("the counters", self.farm.flush_runs().await.map(|_| ())),
             ("what workers have seen", self.farm.keep_seen().await),
         ] {
@@ -90,6 +93,22 @@ impl Running {
                 tracing::error!(%error, "{what} could not be written; the next start recomputes them");
             }
         }
+    }
+}
+
+/// Most of it is durable already, or was never answered for. Under `degrade` it may be neither, and then the store
+/// has the whole grace to come back.
+async fn write_last_versions(farm: &Farm, grace: Duration) {
+    let began = clock::stopwatch();
+    while let Err(error) = farm.sweep_all().await {
+        if began.elapsed() < grace && farm.settings.store_policy == StorePolicy::Degrade {
+            tracing::warn!(%error, "the store is away, and results may wait for it; trying again");
+            tokio::time::sleep(FAREWELL).await;
+            continue;
+        }
+        let waiting = farm.state.census().await.map_or(0, |census| census.dirty);
+        tracing::error!(%error, tasks = waiting, "the last versions of tasks could not be written");
+        return;
     }
 }
 
@@ -151,6 +170,8 @@ fn farm_settings(config: &Config, port: u16) -> FarmSettings {
         nn_url: config.nn_url.clone(),
         port: Some(port),
         github: github_settings(config),
+        store_policy: config.store_policy,
+        degrade_limit: config.degrade_limit.get() as usize,
         ..FarmSettings::default()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::values::{LogFormat, MongoUrl, Network, Reserved, Secret, TrustedProxies};
+use super::values::{LogFormat, MongoUrl, Network, Reserved, Secret, StorePolicy, TrustedProxies};
 
 /// The text of an absent value.
 pub const NONE: &str = "none";
@@ -173,6 +173,14 @@ pub fn log_format(text: &str) -> Parsed<LogFormat> {
         "human" => Ok(LogFormat::Human),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{text:?} is neither human nor json")),
+    }
+}
+
+pub fn store_policy(text: &str) -> Parsed<StorePolicy> {
+    match text {
+        "refuse" => Ok(StorePolicy::Refuse),
+        "degrade" => Ok(StorePolicy::Degrade),
+        _ => Err(format!("{text:?} is neither refuse nor degrade")),
     }
 }
 

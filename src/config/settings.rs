@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::parse;
 use super::sources::Sources;
-use super::values::{LogFormat, MongoUrl, Reserved, Secret, TrustedProxies};
+use super::values::{LogFormat, MongoUrl, Reserved, Secret, StorePolicy, TrustedProxies};
 
 /// One setting, as texts: what flags, files and references are made of.
 #[derive(Debug)]
@@ -164,6 +164,16 @@ settings! {
     /// Connections to MongoDB that this process opens at most. The server sees as many from each replica: replicas x
     /// pool, and it must allow that many.
     mongodb_pool: NonZeroU32 = "16", "--mongodb-pool", "SHOAL_MONGODB_POOL", "COUNT", parse::positive;
+
+    /// What workers are answered while the store of durable data is away. `refuse`: nothing that isn't durable;
+    /// workers repeat for about a minute. `degrade`: results of tasks that the store knows are acknowledged from the
+    /// schedule; they survive the loss of the store or of the schedule, not of both. Tasks, tuning rounds, failures
+    /// and the ends of runs wait for the store in either case.
+    store_policy: StorePolicy = "refuse", "--store-policy", "SHOAL_STORE_POLICY", "refuse|degrade",
+        parse::store_policy;
+
+    /// Tasks with results that wait for the store before `degrade` refuses, too.
+    degrade_limit: NonZeroU32 = "20000", "--degrade-limit", "SHOAL_DEGRADE_LIMIT", "COUNT", parse::positive;
 
     /// How long a call to MongoDB may take before its outcome counts as unknown: seconds, or with a unit (ms, s, m).
     mongodb_deadline: Duration = "5s", "--mongodb-deadline", "SHOAL_MONGODB_DEADLINE", "TIME", parse::deadline;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+/// The service knows what it can do without its store.
+pub use crate::service::degrade::StorePolicy;
 /// The store knows what an address of its server looks like.
 pub use crate::store::mongo::MongoUrl;
 

@@ -26,6 +26,9 @@ use crate::sys::spawn;
 /// The version of the protocol, and of the worker that speaks it. A larger number makes workers update themselves.
 pub const WORKER_VERSION: u32 = 325;
 
+/// Set to `no` on an answer that the store has not confirmed (`store_policy = degrade`). Workers don't look at it.
+const DURABLE: &str = "shoal-durable";
+
 /// How long a worker's request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,8 @@ const PARSED_INLINE: usize = 128 * 1024;
 pub enum Answer {
     /// A JSON object.
     Json(StatusCode, Vec<u8>),
+    /// A JSON object that rests on the schedule alone, since the store is away: a header says so.
+    Undurable(Vec<u8>),
     /// Anything but JSON: the worker repeats its request.
     TryAgain,
 }
@@ -45,6 +50,7 @@ impl From<Answer> for HttpResponse {
     fn from(answer: Answer) -> Self {
         match answer {
             Answer::Json(status, body) => error::json(&mut HttpResponse::build(status), body),
+            Answer::Undurable(body) => error::json(HttpResponse::Ok().insert_header((DURABLE, "no")), body),
             Answer::TryAgain => error::try_again(),
         }
     }
@@ -174,7 +180,8 @@ async fn answer(
     let Body { bytes, memory: _memory } = body;
     drop(bytes);
     match outcome(&farm, endpoint, parsed, origin).await {
-        Ok(object) => Answer::Json(StatusCode::OK, object.duration(began)),
+        Ok((object, true)) => Answer::Json(StatusCode::OK, object.duration(began)),
+        Ok((object, false)) => Answer::Undurable(object.duration(began)),
         Err(ServiceError::Busy(_)) if endpoint == Endpoint::RequestTask => {
             Answer::Json(StatusCode::OK, too_busy(began))
         }
@@ -182,26 +189,36 @@ async fn answer(
     }
 }
 
-/// Authentication, the full schema, and the use case; the answer lacks only its duration.
-async fn outcome(farm: &Farm, endpoint: Endpoint, parsed: Parsed, origin: Origin) -> ServiceResult<Object> {
+/// Authentication, the full schema, and the use case; the answer lacks only its duration. False beside it: it is not
+/// durable.
+async fn outcome(
+    farm: &Farm,
+    endpoint: Endpoint,
+    parsed: Parsed,
+    origin: Origin,
+) -> ServiceResult<(Object, bool)> {
     let user = farm.accounts.authenticate(&parsed.username, &parsed.password).await?;
     let Some(request) = parsed.request else {
-        return Ok(Object::new().value("version", &WORKER_VERSION));
+        return Ok((Object::new().value("version", &WORKER_VERSION), true));
     };
     let request = request.map_err(invalid)?;
-    match endpoint {
+    let object = match endpoint {
+        Endpoint::UpdateTask => {
+            let answer = farm.update_task(&request, &origin.country).await?;
+            return Ok((update_object(&answer), answer.durable));
+        }
         Endpoint::RequestVersion => Ok(Object::new().value("version", &WORKER_VERSION)),
         Endpoint::RequestTask => {
             Ok(task_object(farm.request_task(&request, user.machine_limit, origin).await?))
         }
-        Endpoint::UpdateTask => Ok(update_object(&farm.update_task(&request, &origin.country).await?)),
         Endpoint::Beat => Ok(Object::new().value("task_alive", &farm.beat(&request).await?)),
         Endpoint::RequestSpsa => Ok(spsa_object(&farm.request_spsa(&request).await?)),
         Endpoint::FailedTask => Ok(failed_object(farm.failed_task(&request).await?)),
         Endpoint::StopRun => farm.stop_run(&request).await.map(|()| Object::new()),
         Endpoint::UploadPgn => farm.upload_pgn(request).await.map(|()| Object::new()),
         Endpoint::WorkerLog => farm.worker_log(&request).await.map(|()| Object::new()),
-    }
+    };
+    Ok((object?, true))
 }
 
 fn task_object(answer: TaskAnswer) -> Object {

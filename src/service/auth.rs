@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 use super::error::{ServiceError, ServiceResult};
-use crate::store::{SharedStore, User};
+use crate::store::{SharedStore, StoreError, StoreResult, User};
 use crate::sys::clock::Clock;
 use crate::sys::{random, spawn};
 
@@ -34,10 +34,18 @@ const CACHE_LIMIT: usize = 100_000;
 
 type PasswordDigest = [u8; 32];
 
+/// While the store is away, an account that was read not longer ago than this stands, and the store is asked again
+/// after a pause: a farm whose store is away still hears its workers.
+const STALE: Duration = Duration::from_secs(1800);
+const STALE_PAUSE: Duration = Duration::from_secs(5);
+
 struct CachedUser {
     user: Arc<User>,
     secret: Option<Arc<str>>,
-    loaded: Duration,
+    /// When it was read.
+    read: Duration,
+    /// Until when it is believed without asking.
+    trusted_until: Duration,
 }
 
 #[derive(Default)]
@@ -59,7 +67,7 @@ impl Caches {
 
     /// The account, if it and its password are both known still: what nearly every request finds.
     fn known(&self, username: &str, digest: &PasswordDigest, now: Duration) -> Option<Arc<User>> {
-        let cached = self.users.get(username).filter(|cached| now.saturating_sub(cached.loaded) < TRUST)?;
+        let cached = self.users.get(username).filter(|cached| now < cached.trusted_until)?;
         self.was_right(username, digest, now).then(|| cached.user.clone())
     }
 }
@@ -129,24 +137,52 @@ impl Accounts {
     async fn load(&self, username: &str, epoch: u64) -> ServiceResult<Option<(Arc<User>, Option<Arc<str>>)>> {
         let now = self.clock.monotonic();
         if let Some(cached) = self.caches.lock().users.get(username)
-            && now.saturating_sub(cached.loaded) < TRUST
+            && now < cached.trusted_until
         {
             metrics::counter!("shoal_user_cache_hits_total").increment(1);
             return Ok(Some((cached.user.clone(), cached.secret.clone())));
         }
         metrics::counter!("shoal_user_cache_misses_total").increment(1);
-        let Some(user) = self.store.user(username).await? else { return Ok(None) };
-        let user = Arc::new(user);
-        let secret: Option<Arc<str>> = self.store.secret(username).await?.map(Arc::from);
+        let (user, secret) = match self.read(username).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Timeout)) => {
+                return self.stale(username, now).map(Some).ok_or(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut caches = self.caches.lock();
         if caches.epoch == epoch {
             if caches.users.len() >= CACHE_LIMIT {
                 caches.users.clear();
             }
-            let cached = CachedUser { user: user.clone(), secret: secret.clone(), loaded: now };
+            let cached = CachedUser {
+                user: user.clone(),
+                secret: secret.clone(),
+                read: now,
+                trusted_until: now + TRUST,
+            };
             caches.users.insert(username.to_owned(), cached);
         }
         Ok(Some((user, secret)))
+    }
+
+    async fn read(&self, username: &str) -> StoreResult<Option<(Arc<User>, Option<Arc<str>>)>> {
+        let Some(user) = self.store.user(username).await? else { return Ok(None) };
+        let secret = self.store.secret(username).await?;
+        Ok(Some((Arc::new(user), secret.map(Arc::from))))
+    }
+
+    /// What was known of an account before the store went away.
+    fn stale(&self, username: &str, now: Duration) -> Option<(Arc<User>, Option<Arc<str>>)> {
+        let mut caches = self.caches.lock();
+        let cached = caches.users.get_mut(username)?;
+        if now.saturating_sub(cached.read) > STALE {
+            return None;
+        }
+        cached.trusted_until = cached.trusted_until.max(now + STALE_PAUSE);
+        metrics::counter!("shoal_user_cache_stale_total").increment(1);
+        Some((cached.user.clone(), cached.secret.clone()))
     }
 
     async fn verify(

@@ -1,14 +1,16 @@
 //! The committer: an answer waits here until its documents are durable (`durability.md` section 2).
 //!
 //! Room is reserved before a transition, so that a full queue refuses before anything has changed. A batch starts as
-//! soon as the previous one has returned: load makes batches, there is no timer.
+//! soon as the previous one has returned: load makes batches, there is no timer. While the store is away ([`Absence`])
+//! nobody is kept waiting for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::absence::Absence;
 use super::error::{ServiceError, ServiceResult};
 use crate::domain::ids::Generation;
 use crate::state::{DurableAck, SchedulingState};
@@ -29,6 +31,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(25);
 
 struct Job {
     write: DocumentWrite,
+    since: Instant,
     done: oneshot::Sender<ServiceResult<()>>,
     _room: OwnedSemaphorePermit,
 }
@@ -67,8 +70,10 @@ impl Committer {
     pub fn start(store: SharedStore, state: Arc<dyn SchedulingState>, generation: Arc<AtomicU64>) -> Self {
         let (jobs, queue) = mpsc::unbounded_channel();
         let stats = Arc::new(CommitterStats::default());
-        spawn::task("committer", run(queue, store, state, generation, stats.clone()));
-        Self { jobs, room: Arc::new(Semaphore::new(QUEUE)), stats }
+        let room = Arc::new(Semaphore::new(QUEUE));
+        let writer = BatchWriter { store, state, generation, stats: stats.clone() };
+        spawn::task("committer", run(queue, writer, Arc::downgrade(&room)));
+        Self { jobs, room, stats }
     }
 
     /// Reserves room for up to `documents` documents.
@@ -113,7 +118,8 @@ impl Reservation {
     /// Hands documents over and waits until all are durable. Room that isn't used is given back.
     ///
     /// # Errors
-    /// [`ServiceError::Unavailable`] when that isn't known to have happened.
+    /// [`ServiceError::NotDurable`] when the store did not confirm it; [`ServiceError::Unavailable`] when this process
+    /// works for an old schedule.
     pub async fn commit(mut self, writes: Vec<DocumentWrite>) -> ServiceResult<()> {
         let mut waits = Vec::with_capacity(writes.len());
         for write in writes {
@@ -134,7 +140,7 @@ fn submit(
     write: DocumentWrite,
 ) -> ServiceResult<oneshot::Receiver<ServiceResult<()>>> {
     let (done, wait) = oneshot::channel();
-    jobs.send(Job { write, done, _room: room }).map_err(|_| stopped())?;
+    jobs.send(Job { write, since: clock::stopwatch(), done, _room: room }).map_err(|_| stopped())?;
     Ok(wait)
 }
 
@@ -142,7 +148,7 @@ async fn wait_for(wait: oneshot::Receiver<ServiceResult<()>>) -> ServiceResult<(
     match tokio::time::timeout(ANSWER_DEADLINE, wait).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(stopped()),
-        Err(_) => Err(ServiceError::Unavailable("the store did not confirm in time".to_owned())),
+        Err(_) => Err(ServiceError::NotDurable("the store did not confirm in time".to_owned())),
     }
 }
 
@@ -150,46 +156,87 @@ fn stopped() -> ServiceError {
     ServiceError::Unavailable("the committer has stopped".to_owned())
 }
 
-async fn run(
-    mut queue: mpsc::UnboundedReceiver<Job>,
+async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter, room: Weak<Semaphore>) {
+    let mut jobs = Vec::with_capacity(BATCH);
+    let mut absence = Absence::default();
+    loop {
+        let received = tokio::select! {
+            biased;
+            () = absence.ended() => continue,
+            received = queue.recv_many(&mut jobs, BATCH) => received,
+        };
+        if received == 0 {
+            return;
+        }
+        if absence.is_noticed() {
+            metrics::counter!("shoal_commit_outcomes_total", "outcome" => "store_away")
+                .increment(jobs.len() as u64);
+            for job in jobs.drain(..) {
+                let _ = job.done.send(Err(ServiceError::NotDurable("the store is away".to_owned())));
+            }
+        } else {
+            let began = clock::stopwatch();
+            if !writer.write(&mut jobs).await {
+                absence.notice(began.elapsed(), &writer.store);
+            }
+        }
+        let waiting = room.upgrade().map_or(0, |room| QUEUE.saturating_sub(room.available_permits()));
+        metrics::gauge!("shoal_commit_queue_documents").set(waiting as f64);
+    }
+}
+
+/// Writes batches and tells those who wait for them.
+struct BatchWriter {
     store: SharedStore,
     state: Arc<dyn SchedulingState>,
     generation: Arc<AtomicU64>,
     stats: Arc<CommitterStats>,
-) {
-    let mut jobs = Vec::with_capacity(BATCH);
-    while queue.recv_many(&mut jobs, BATCH).await > 0 {
-        let current = Generation(generation.load(Ordering::Acquire));
-        let (writes, replies): (Vec<_>, Vec<_>) =
-            jobs.drain(..).map(|job| (job.write, (job.done, job._room))).unzip();
+}
+
+impl BatchWriter {
+    /// Empties `jobs`. False if the store did not confirm them.
+    async fn write(&self, jobs: &mut Vec<Job>) -> bool {
+        let current = Generation(self.generation.load(Ordering::Acquire));
+        let mut writes = Vec::with_capacity(jobs.len());
+        let mut replies = Vec::with_capacity(jobs.len());
+        for Job { write, since, done, _room } in jobs.drain(..) {
+            writes.push(write);
+            replies.push((since, done, _room));
+        }
         let began = clock::stopwatch();
-        let result = tokio::time::timeout(STORE_DEADLINE, store.commit(current, &writes)).await;
+        let result = tokio::time::timeout(STORE_DEADLINE, self.store.commit(current, &writes)).await;
         metrics::histogram!("shoal_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("shoal_commit_batch_documents").record(writes.len() as f64);
         let outcomes = match result {
             Ok(Ok(outcomes)) if outcomes.len() == writes.len() => outcomes,
             failure => {
-                stats.failed.fetch_add(1, Ordering::Relaxed);
+                self.stats.failed.fetch_add(1, Ordering::Relaxed);
                 metrics::counter!("shoal_commit_outcomes_total", "outcome" => "unknown")
                     .increment(writes.len() as u64);
                 let error = batch_error(failure);
                 tracing::warn!(documents = writes.len(), %error, "a batch was not confirmed");
-                for (done, _) in replies {
+                let unconfirmed = matches!(error, ServiceError::NotDurable(_));
+                for (_, done, _) in replies {
                     let _ = done.send(Err(error.clone()));
                 }
-                continue;
+                return !unconfirmed;
             }
         };
-        stats.batches.fetch_add(1, Ordering::Relaxed);
+        self.stats.batches.fetch_add(1, Ordering::Relaxed);
         let acks: Vec<DurableAck> =
             writes.iter().zip(&outcomes).filter_map(|(write, outcome)| ack(write, *outcome)).collect();
-        if let Err(error) = state.ack_dirty(current, &acks).await {
+        if let Err(error) = self.state.ack_dirty(current, &acks).await {
             tracing::warn!(%error, "what became durable could not be noted");
         }
-        for ((done, _), outcome) in replies.into_iter().zip(outcomes) {
+        for ((since, done, _), outcome) in replies.into_iter().zip(outcomes) {
             metrics::counter!("shoal_commit_outcomes_total", "outcome" => outcome.name()).increment(1);
-            let _ = done.send(verdict(outcome, &stats));
+            let verdict = verdict(outcome, &self.stats);
+            if verdict.is_ok() {
+                metrics::histogram!("shoal_commit_durable_seconds").record(since.elapsed().as_secs_f64());
+            }
+            let _ = done.send(verdict);
         }
+        true
     }
 }
 
@@ -198,8 +245,11 @@ fn batch_error(
 ) -> ServiceError {
     match failure {
         Ok(Ok(_)) => ServiceError::Bug("the store answered for another number of documents".to_owned()),
-        Ok(Err(error)) => ServiceError::Unavailable(error.to_string()),
-        Err(_) => ServiceError::Unavailable("the store did not answer in time".to_owned()),
+        Ok(Err(error @ (StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Timeout))) => {
+            ServiceError::NotDurable(error.to_string())
+        }
+        Ok(Err(error)) => error.into(),
+        Err(_) => ServiceError::NotDurable("the store did not answer in time".to_owned()),
     }
 }
 

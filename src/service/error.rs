@@ -21,6 +21,10 @@ pub enum ServiceError {
     /// A dependency is away or an outcome unknown: a plain-text 503, which the worker repeats.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// The store did not confirm what the schedule has noted: the same for whoever asked, unless the policy is to go on
+    /// without the store ([`super::degrade`]).
+    #[error("not durable: {0}")]
+    NotDurable(String),
     /// The server contradicts itself. Also a 503 on a worker path: no worker loses its task for our bugs.
     #[error("internal error: {0}")]
     Bug(String),

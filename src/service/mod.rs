@@ -1,10 +1,12 @@
 //! Use cases: the only place where rules, schedule and store meet. One file a use case.
 
+mod absence;
 pub mod auth;
 pub mod beat;
 pub mod committer;
 pub mod control;
 pub mod copy;
+pub mod degrade;
 pub mod documents;
 pub mod error;
 pub mod export;
@@ -42,6 +44,7 @@ use tokio::sync::Semaphore;
 
 use self::auth::Accounts;
 use self::committer::Committer;
+use self::degrade::StorePolicy;
 pub use self::error::{ServiceError, ServiceResult};
 use self::refresh::Failing;
 use self::run_cache::RunCache;
@@ -71,6 +74,10 @@ pub struct FarmSettings {
     pub port: Option<u16>,
     /// Where GitHub is asked.
     pub github: GitHubSettings,
+    /// What is answered while the store is away.
+    pub store_policy: StorePolicy,
+    /// Under [`StorePolicy::Degrade`]: tasks that may wait for the store before reports are refused.
+    pub degrade_limit: usize,
 }
 
 impl Default for FarmSettings {
@@ -83,6 +90,8 @@ impl Default for FarmSettings {
             nn_url: None,
             port: None,
             github: GitHubSettings::default(),
+            store_policy: StorePolicy::default(),
+            degrade_limit: 20_000,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The public reads (`spec/read-api.md`). An unfinished run is answered from the schedule, so that a read after an
 //! acknowledged update shows it.
 
+use std::time::Duration;
+
 use bson::{Bson, Document};
 
 use super::Farm;
@@ -28,6 +30,9 @@ pub const LAST_PAGE: u64 = 20_000;
 
 /// Most entries of the log that one query returns.
 const MOST_ACTIONS: usize = 200;
+
+/// How long a dependency may take to say that it is there.
+const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Which element of a run's task lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,8 +153,14 @@ impl Farm {
 
     /// Asks the schedule and the store whether they answer, in this order.
     pub async fn probe(&self) -> (ServiceResult<()>, ServiceResult<()>) {
-        let (schedule, store) = tokio::join!(self.state.now(), self.store.ping());
-        (schedule.map(|_| ()).map_err(ServiceError::from), store.map_err(ServiceError::from))
+        let late = |what: &str| ServiceError::Unavailable(format!("the {what} gave no answer in time"));
+        let schedule = tokio::time::timeout(PROBE_DEADLINE, self.state.now());
+        let store = tokio::time::timeout(PROBE_DEADLINE, self.store.ping());
+        let (schedule, store) = tokio::join!(schedule, store);
+        (
+            schedule.map_or_else(|_| Err(late("schedule")), |now| Ok(now.map(|_| ())?)),
+            store.map_or_else(|_| Err(late("store")), |pong| Ok(pong?)),
+        )
     }
 
     /// Where a network can be downloaded; counts the download if asked to. The count never stands in the way.

@@ -12,6 +12,7 @@ use super::finish::Stop;
 use super::lookup::{Named, caller};
 use crate::domain::ids::TaskKey;
 use crate::domain::results::Stats;
+use crate::domain::run::RunKind;
 use crate::domain::task::BodyDigest;
 use crate::domain::validate::{SpsaResult, WorkerRequest};
 use crate::state::{FoldView, SpsaReport, TaskView, UpdateOutcome, UpdateRefusal, UpdateTask};
@@ -26,15 +27,18 @@ pub struct UpdateAnswer {
     pub info: Option<String>,
     /// What was wrong with the report.
     pub error: Option<String>,
+    /// False if the answer rests on the schedule alone, because the store is away ([`super::degrade`]).
+    pub durable: bool,
 }
 
 impl UpdateAnswer {
     fn plain(alive: bool) -> Self {
-        Self { alive, info: None, error: None }
+        Self { alive, info: None, error: None, durable: true }
     }
 
     fn inactive(key: TaskKey) -> Self {
-        Self { alive: false, info: Some(format!("Update_task: task {key} is not active")), error: None }
+        let info = Some(format!("Update_task: task {key} is not active"));
+        Self { info, ..Self::plain(false) }
     }
 
     fn refused(key: TaskKey, refusal: UpdateRefusal) -> Self {
@@ -49,7 +53,7 @@ impl UpdateAnswer {
                 "Update_task: the number of games received for task {key} is incompatible with the SPRT batch size"
             ),
         };
-        Self { alive: false, info: None, error: Some(text) }
+        Self { error: Some(text), ..Self::plain(false) }
     }
 }
 
@@ -138,9 +142,18 @@ impl Farm {
         alive: bool,
     ) -> ServiceResult<UpdateAnswer> {
         let writes = self.barrier(&[task]).await?;
+        let is_tuning = matches!(fold.kind, RunKind::Spsa { .. });
         let (durable, decided) = tokio::join!(reserved.commit(writes), self.fold(key.run, fold));
-        durable?;
-        if decided? {
+        let decided = decided?;
+        if let Err(error) = durable {
+            // Neither the end of a run nor a tuning round is answered for without the store.
+            if decided || is_tuning {
+                return Err(error);
+            }
+            self.acknowledge_undurable(error, task).await?;
+            return Ok(UpdateAnswer { durable: false, ..UpdateAnswer::plain(alive) });
+        }
+        if decided {
             self.finish(key.run, Stop::decided()).await?;
             return Ok(UpdateAnswer::plain(false));
         }

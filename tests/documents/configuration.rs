@@ -78,6 +78,8 @@ fn other_value(key: &str) -> Option<&'static str> {
         "mongodb_database" => "another-farm",
         "mongodb_pool" => "3",
         "mongodb_deadline" => "900ms",
+        "store_policy" => "degrade",
+        "degrade_limit" => "7",
         "redis_url" => return None,
         unknown => panic!("give this test a value of `{unknown}`"),
     })

@@ -1,11 +1,12 @@
 //! Real processes: a server, a fleet, and what befalls them.
 
 mod server;
+mod shared_store;
 
 use std::time::Duration;
 
 pub use server::{SHOAL, command, free_port};
-use server::{Server, accounts, approved_run, output, run};
+use server::{Server, accounts, approved_run, output, run, turn};
 use shoal::simulate::options::{AuditDepth, StopCondition};
 use shoal::simulate::report::EndedBy;
 use shoal::simulate::{SimulateOptions, run as simulate};
@@ -27,6 +28,7 @@ fn fleet(url: &str, workers: usize, run: &str) -> SimulateOptions {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_and_restarts() {
+    let _turn = turn().await;
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut server = Server::start(dir.path(), port).await;

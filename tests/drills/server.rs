@@ -13,11 +13,17 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Fleets take turns, so that a small machine isn't slowed down until workers give up.
+pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    TURN.lock().await
+}
+
 /// A command on a data directory, with nothing of this process's environment that could lead it elsewhere.
 pub fn command(data: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(SHOAL);
     command.args(args).env("SHOAL_DATA_DIR", data).current_dir(data).stdin(Stdio::null());
-    for name in ["SHOAL_LISTEN", "SHOAL_CONFIG", "SHOAL_TRUSTED_PROXIES", "SHOAL_LOG"] {
+    for name in ["SHOAL_LISTEN", "SHOAL_CONFIG", "SHOAL_TRUSTED_PROXIES", "SHOAL_LOG", "SHOAL_MONGODB_URL"] {
         command.env_remove(name);
     }
     for name in ["SHOAL_GITHUB_API_URL", "SHOAL_GITHUB_RAW_URL"] {
@@ -76,9 +82,13 @@ impl Server {
 
     /// A successful read.
     pub async fn get(&self, path: &str) -> reqwest::Response {
+        self.try_get(path).await.error_for_status().unwrap()
+    }
+
+    /// A read, whatever its answer.
+    pub async fn try_get(&self, path: &str) -> reqwest::Response {
         let client = shoal::sys::web::client().build().unwrap();
-        let answer = client.get(format!("{}{path}", self.url())).send().await.unwrap();
-        answer.error_for_status().unwrap()
+        client.get(format!("{}{path}", self.url())).send().await.unwrap()
     }
 
     pub fn url(&self) -> String {

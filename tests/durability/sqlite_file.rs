@@ -204,7 +204,7 @@ fn a_tool_does_not_upgrade_under_a_server() {
 async fn a_deadline_tells_what_is_known_of_a_write() {
     let fixture = SqliteFixture::new();
     let tool =
-        SqliteStore::open(fixture.path(), Mode::Tool).unwrap().with_deadline(Duration::from_millis(300));
+        SqliteStore::open(fixture.path(), Mode::Tool).unwrap().with_deadline(Duration::from_millis(1500));
     let blocker = Connection::open(fixture.path()).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (waiting, withdrawn) = (account("waiting"), account("withdrawn"));

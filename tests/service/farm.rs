@@ -37,6 +37,7 @@ pub struct World {
     directory: TempDir,
     pub clock: ManualClock,
     pub faults: Arc<Faults>,
+    pub settings: FarmSettings,
 }
 
 /// A farm from its start to its death.
@@ -51,6 +52,7 @@ impl World {
             directory: tempfile::tempdir().unwrap(),
             clock: ManualClock::new(Millis(START)),
             faults: Arc::new(Faults::default()),
+            settings: FarmSettings { request_slots: 64, ..FarmSettings::default() },
         }
     }
 
@@ -65,8 +67,7 @@ impl World {
         let farm = runtime.block_on(async {
             let store = FaultyStore { inner, faults: faults.clone() };
             let state = Arc::new(MemoryState::new(clock.clone()));
-            let settings = FarmSettings { request_slots: 64, ..FarmSettings::default() };
-            let farm = Farm::new(state, Arc::new(store), clock, settings);
+            let farm = Farm::new(state, Arc::new(store), clock, self.settings.clone());
             farm.rebuild().await.unwrap();
             farm
         });
@@ -75,7 +76,13 @@ impl World {
 
     /// A first start with accounts: alice submits, bob approves.
     pub fn begin() -> (Self, Life) {
-        let world = Self::new();
+        Self::begin_with(|_| ())
+    }
+
+    /// The same, with other settings.
+    pub fn begin_with(change: impl FnOnce(&mut FarmSettings)) -> (Self, Life) {
+        let mut world = Self::new();
+        change(&mut world.settings);
         let life = world.start();
         life.run(async {
             for (name, groups) in [("alice", vec![]), ("bob", vec![APPROVERS.to_owned()]), ("carol", vec![])]

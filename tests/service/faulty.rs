@@ -23,6 +23,8 @@ pub struct Faults {
     pub answers_lost: AtomicBool,
     /// A commit doesn't come back.
     pub stalls: AtomicBool,
+    /// Asked whether it is there, it says nothing.
+    pub deaf: AtomicBool,
     /// Looking up an account, or listing finished runs, panics: a bug as there should be none.
     pub panics: AtomicBool,
     /// Batches with this task fail.
@@ -37,6 +39,7 @@ impl Default for Faults {
             commits_left: AtomicI64::new(i64::MAX),
             answers_lost: AtomicBool::new(false),
             stalls: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
             panics: AtomicBool::new(false),
             refused: Mutex::new(None),
             entries: Mutex::new(BTreeMap::new()),
@@ -53,6 +56,7 @@ impl Faults {
         self.fail_after(i64::MAX);
         self.answers_lost.store(false, Ordering::SeqCst);
         self.stalls.store(false, Ordering::SeqCst);
+        self.deaf.store(false, Ordering::SeqCst);
         self.panics.store(false, Ordering::SeqCst);
         *self.refused.lock() = None;
     }
@@ -246,6 +250,9 @@ impl MiscStore for FaultyStore {
         self.inner.put_kv(key, value).await
     }
     async fn ping(&self) -> StoreResult<()> {
+        if self.faults.deaf.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
         self.inner.ping().await
     }
 }

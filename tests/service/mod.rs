@@ -7,3 +7,4 @@ mod lives;
 mod operations;
 mod outages;
 mod restarts;
+mod without_store;

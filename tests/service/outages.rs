@@ -22,7 +22,7 @@ fn an_update_is_not_acknowledged_before_it_is_durable_and_counts_once() {
         world.faults.fail_after(0);
         for _ in 0..3 {
             let answer = life.run(worker.update(&life.farm, key, drawn(32), None));
-            assert!(matches!(answer, Err(ServiceError::Unavailable(_))), "{answer:?}");
+            assert!(matches!(answer, Err(ServiceError::NotDurable(_))), "{answer:?}");
         }
         world.faults.heal();
         for _ in 0..2 {
@@ -46,7 +46,7 @@ fn a_claim_that_was_not_acknowledged_is_repeated() {
     let worker = Worker::new(1, 7);
     world.faults.fail_after(0);
     for _ in 0..3 {
-        assert!(matches!(life.run(worker.request(&life.farm)), Err(ServiceError::Unavailable(_))));
+        assert!(matches!(life.run(worker.request(&life.farm)), Err(ServiceError::NotDurable(_))));
     }
     world.faults.heal();
     let (key, _, start) = life.task(&worker);

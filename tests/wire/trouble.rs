@@ -10,6 +10,7 @@ use shoal::http::HttpSettings;
 use shoal::http::control::serve_control;
 use shoal::service::FarmSettings;
 use shoal::service::control::Control;
+use shoal::service::degrade::StorePolicy;
 use shoal::sys::{clock, spawn};
 
 use super::farm::*;
@@ -47,6 +48,32 @@ async fn while_the_store_is_away_nothing_is_acknowledged_and_heartbeats_go_on() 
     assert_eq!(farm.post("/api/beat", &worker.about(&run, 0)).await.ok(), json!({"task_alive": true}));
     farm.faults.heal();
     assert_eq!(farm.post("/api/update_task", &report).await.ok(), json!({"task_alive": true}));
+    assert_eq!(farm.show(&run).await["results"]["draws"], 2, "counted once");
+}
+
+#[tokio::test]
+async fn a_farm_that_goes_on_without_its_store_says_so() {
+    let policy = FarmSettings { store_policy: StorePolicy::Degrade, ..FarmSettings::default() };
+    let farm = TestFarm::start_with(settings(), policy).await;
+    let run = farm.run(fixed_games(2000)).await;
+    let worker = Worker::new(1);
+    worker.take(&farm).await;
+    let report = worker.report(&run, 0, stats([0, 0, 1, 0, 0]));
+    farm.faults.fail_after(0);
+    farm.faults.deaf.store(true, Ordering::SeqCst);
+    let answer = farm.post("/api/update_task", &report).await;
+    assert_eq!(answer.header("shoal-durable"), Some("no"));
+    assert_eq!(answer.ok(), json!({"task_alive": true}));
+    let ready = farm.get("/readyz").await;
+    assert_eq!(ready.status, 200);
+    let ready = ready.json();
+    assert_eq!(ready["degraded"], true, "{ready}");
+    assert_ne!(ready["store"], "ok", "{ready}");
+    farm.post("/api/request_task", &Worker::new(2).body()).await.is_try_again();
+    farm.faults.heal();
+    let answer = farm.post("/api/update_task", &report).await;
+    assert_eq!(answer.header("shoal-durable"), None);
+    assert_eq!(answer.ok(), json!({"task_alive": true}));
     assert_eq!(farm.show(&run).await["results"]["draws"], 2, "counted once");
 }
 
