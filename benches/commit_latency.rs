@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 use shoal::service::Farm;
-use shoal::store::SharedStore;
 use shoal::store::mongo::{MongoSettings, MongoStore, MongoUrl};
 use shoal::sys::{clock, random, spawn};
 
@@ -21,6 +20,9 @@ const RATES: [u32; 3] = [10, 100, 1000];
 
 /// Workers that take turns; each has at most one update under way unless the farm is overloaded.
 const WORKERS: usize = 500;
+
+/// Runs that wait for workers.
+const RUNS: usize = 10;
 
 /// How long each rate is offered.
 const SECONDS: u32 = 10;
@@ -77,15 +79,14 @@ fn batches(farm: &Farm) -> u64 {
     farm.committer.stats().batches.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-async fn measure(name: &str, store: SharedStore) {
+async fn measure(name: &str, farm: &Arc<Farm>) {
     println!("{name}");
-    let (farm, _) = common::farm_on(store, 10).await;
     let mut reporters = Vec::new();
     for worker in 0..WORKERS {
-        reporters.push(Reporter::new(&farm, worker).await);
+        reporters.push(Reporter::new(farm, worker).await);
     }
 
-    let (before, began) = (batches(&farm), clock::stopwatch());
+    let (before, began) = (batches(farm), clock::stopwatch());
     let mut alone = Vec::new();
     for reporter in reporters.iter_mut().take(100) {
         let request = reporter.next();
@@ -93,10 +94,10 @@ async fn measure(name: &str, store: SharedStore) {
         farm.update_task(&request, "?").await.expect("an acknowledgement");
         alone.push(since.elapsed());
     }
-    print("one at a time", alone, began.elapsed().as_secs_f64(), batches(&farm) - before);
+    print("one at a time", alone, began.elapsed().as_secs_f64(), batches(farm) - before);
 
     for rate in RATES {
-        let (before, began) = (batches(&farm), clock::stopwatch());
+        let (before, began) = (batches(farm), clock::stopwatch());
         let mut under_way = Vec::new();
         for number in 0..rate * SECONDS {
             let due = Duration::from_secs(1) * number / rate;
@@ -109,7 +110,7 @@ async fn measure(name: &str, store: SharedStore) {
         let latencies: Vec<_> =
             join_all(under_way).await.into_iter().map(|one| one.expect("no panic")).collect();
         let seconds = began.elapsed().as_secs_f64();
-        print(&format!("{rate} a second offered"), latencies, seconds, batches(&farm) - before);
+        print(&format!("{rate} a second offered"), latencies, seconds, batches(farm) - before);
     }
 }
 
@@ -125,9 +126,8 @@ async fn acknowledged(
 }
 
 async fn on_sqlite() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = common::sqlite(dir.path());
-    measure("SQLite", store).await;
+    let (bench, _) = common::farm(RUNS).await;
+    measure("SQLite", &bench.farm).await;
 }
 
 async fn on_mongodb(url: &str) {
@@ -140,7 +140,8 @@ async fn on_mongodb(url: &str) {
     let store = MongoStore::connect(&settings).await.expect("a server");
     store.migrate().await.expect("a schema");
     let store = Arc::new(store);
-    measure("MongoDB", store.clone()).await;
+    let (farm, _) = common::farm_on(store.clone(), RUNS).await;
+    measure("MongoDB", &farm).await;
     store.drop_database().await.expect("the database goes");
 }
 

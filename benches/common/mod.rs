@@ -1,6 +1,5 @@
 //! A farm on a temporary file, with a user, approved runs and requests as workers send them.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -25,14 +24,9 @@ pub struct BenchFarm {
 /// Opens a farm on a temporary file.
 pub async fn farm(runs: usize) -> (BenchFarm, Vec<RunId>) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let (farm, ids) = farm_on(sqlite(dir.path()), runs).await;
+    let store = SqliteStore::open(dir.path().join("shoal.db"), Mode::Serve).expect("a new database");
+    let (farm, ids) = farm_on(Arc::new(store), runs).await;
     (BenchFarm { farm, _dir: dir }, ids)
-}
-
-/// An empty database in a directory.
-pub fn sqlite(directory: &Path) -> SharedStore {
-    let store = SqliteStore::open(directory.join("shoal.db"), Mode::Serve);
-    Arc::new(store.expect("a new database"))
 }
 
 /// A farm on an empty store, with one account and `runs` approved runs of a fixed number of games.
