@@ -60,14 +60,15 @@ struct Place {
 }
 
 impl Place {
-    /// None where there is no database server that may be killed.
-    fn new(policy: &str) -> Option<Self> {
+    /// None where there is no database server that may be killed. `deadline` is that of calls to it.
+    fn new(policy: &str, deadline: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let (store_port, port) = (free_port(), free_port());
         let file = dir.path().join("database");
         let store = OwnServer::start(&file, store_port)?;
         let config = format!(
-            "mongodb_url = \"{}?directConnection=true\"\nstore_policy = \"{policy}\"\nlog = \"error\"\n\
+            "mongodb_url = \"{}?directConnection=true\"\nstore_policy = \"{policy}\"\n\
+             mongodb_deadline = \"{deadline}\"\nlog = \"error\"\n\
              request_slots = 64\nworker_in_flight = 2048\n",
             store.url
         );
@@ -123,7 +124,8 @@ fn judge(place: &Place, id: &str, report: &Report) {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_dies_what_was_acknowledged_is_in_mongodb() {
     let _turn = turn().await;
-    let Some(mut place) = Place::new("refuse") else { return };
+    // A server that starts together with its database server waits for it.
+    let Some(mut place) = Place::new("refuse", "20s") else { return };
     let Sizes { kills_of_server, kills_of_store, between, .. } = sizes();
     let mut server = place.server().await;
     accounts(place.path());
@@ -146,7 +148,7 @@ async fn whatever_dies_what_was_acknowledged_is_in_mongodb() {
 
 async fn absence(policy: &str) {
     let _turn = turn().await;
-    let Some(mut place) = Place::new(policy) else { return };
+    let Some(mut place) = Place::new(policy, "5s") else { return };
     let Sizes { absence, between, .. } = sizes();
     let mut server = place.server().await;
     accounts(place.path());
