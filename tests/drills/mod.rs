@@ -4,8 +4,8 @@ mod server;
 
 use std::time::Duration;
 
-pub use server::{SHOAL, command, free_port};
-use server::{Server, accounts, approved_run, output, run};
+pub use server::{SHOAL, command, free_port, output};
+use server::{Server, accounts, approved_run, run};
 use shoal::simulate::options::{AuditDepth, StopCondition};
 use shoal::simulate::report::EndedBy;
 use shoal::simulate::{SimulateOptions, run as simulate};

@@ -33,7 +33,7 @@ mod kill;
 mod listings;
 mod migrations;
 mod mongo_outcomes;
-mod mongo_server;
+pub mod mongo_server;
 mod nouns;
 mod proxy;
 mod round_trip;
