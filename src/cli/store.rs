@@ -84,18 +84,25 @@ pub async fn named(config: &Config, place: &str) -> Result<SharedStore, CliError
             .map_err(|error| CliError::failed(format!("{}: {error}", dir.display())))?;
         return Ok(Arc::new(SqliteStore::open(database, Mode::Serve).map_err(CliError::failed)?));
     }
-    let url = MongoUrl::new(place).map_err(CliError::failed)?;
-    let named = url.database().map(str::to_owned);
-    let database =
-        named.ok_or_else(|| CliError::failed("the address names no database: mongodb://HOSTS/DATABASE"))?;
-    let settings =
-        MongoSettings { url, database, pool: config.mongodb_pool.get(), deadline: config.mongodb_deadline };
+    let settings = address(config, place)?;
     let store = connect(&settings).await?;
     if let Some(other) = store.announced().await.map_err(CliError::failed)? {
         return Err(CliError::failed(format!("a server ({other}) works on that database: stop it first")));
     }
     store.migrate().await.map_err(CliError::failed)?;
     Ok(Arc::new(store))
+}
+
+/// A database that a person names: `mongodb://HOSTS/DATABASE`. Pool and deadline are the configured ones.
+///
+/// # Errors
+/// When it is no such address.
+pub fn address(config: &Config, place: &str) -> Result<MongoSettings, CliError> {
+    let url = MongoUrl::new(place).map_err(CliError::failed)?;
+    let named = url.database().map(str::to_owned);
+    let database =
+        named.ok_or_else(|| CliError::failed("the address names no database: mongodb://HOSTS/DATABASE"))?;
+    Ok(MongoSettings { url, database, pool: config.mongodb_pool.get(), deadline: config.mongodb_deadline })
 }
 
 fn served(pid: u32, dir: &Path) -> CliError {

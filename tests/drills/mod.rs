@@ -5,8 +5,8 @@ mod shared_store;
 
 use std::time::Duration;
 
-pub use server::{SHOAL, command, free_port};
-use server::{Server, accounts, approved_run, output, run, turn};
+pub use server::{SHOAL, command, free_port, output};
+use server::{Server, accounts, approved_run, run, turn};
 use shoal::simulate::options::{AuditDepth, StopCondition};
 use shoal::simulate::report::EndedBy;
 use shoal::simulate::{SimulateOptions, run as simulate};
