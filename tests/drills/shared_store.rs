@@ -20,15 +20,34 @@ struct Sizes {
     kills_of_store: usize,
     absence: Duration,
     between: Duration,
+    /// Nearer to the bounds' middle takes more games.
+    elo: f64,
+    speed_up: f64,
 }
 
 fn sizes() -> Sizes {
     if std::env::var_os("SHOAL_LONG").is_none() {
         let (absence, between) = (Duration::from_secs(4), Duration::from_millis(1500));
-        return Sizes { workers: 40, kills_of_server: 2, kills_of_store: 1, absence, between };
+        return Sizes {
+            workers: 40,
+            kills_of_server: 2,
+            kills_of_store: 1,
+            absence,
+            between,
+            elo: 10.0,
+            speed_up: 60.0,
+        };
     }
     let (absence, between) = (Duration::from_secs(60), Duration::from_secs(4));
-    Sizes { workers: 2000, kills_of_server: 20, kills_of_store: 5, absence, between }
+    Sizes {
+        workers: 2000,
+        kills_of_server: 20,
+        kills_of_store: 5,
+        absence,
+        between,
+        elo: 1.5,
+        speed_up: 20.0,
+    }
 }
 
 /// A data directory, and a database server that can be taken away.
@@ -75,11 +94,12 @@ impl Place {
 }
 
 /// A fleet on a run that takes its time, until the run is decided.
-fn fleet(place: &Place, workers: usize, run: &str) -> SimulateOptions {
+fn fleet(place: &Place, run: &str) -> SimulateOptions {
+    let Sizes { workers, elo, speed_up, .. } = sizes();
     let url = format!("http://127.0.0.1:{}", place.port);
     let mut options = SimulateOptions::new(&url, workers, "volunteer", "secret");
-    options.games.elo = 1.5;
-    options.speed_up = 20.0;
+    options.games.elo = elo;
+    options.speed_up = speed_up;
     options.forwarded_for = true;
     options.vanish_rate = 0.01;
     options.fail_rate = 0.01;
@@ -104,11 +124,11 @@ fn judge(place: &Place, id: &str, report: &Report) {
 async fn whatever_dies_what_was_acknowledged_is_in_mongodb() {
     let _turn = turn().await;
     let Some(mut place) = Place::new("refuse") else { return };
-    let Sizes { workers, kills_of_server, kills_of_store, between, .. } = sizes();
+    let Sizes { kills_of_server, kills_of_store, between, .. } = sizes();
     let mut server = place.server().await;
     accounts(place.path());
     let id = approved_run(place.path(), "killed");
-    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&place, workers, &id)));
+    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&place, &id)));
     for kill in 0..kills_of_server {
         tokio::time::sleep(between).await;
         server.kill();
@@ -127,11 +147,11 @@ async fn whatever_dies_what_was_acknowledged_is_in_mongodb() {
 async fn absence(policy: &str) {
     let _turn = turn().await;
     let Some(mut place) = Place::new(policy) else { return };
-    let Sizes { workers, absence, between, .. } = sizes();
+    let Sizes { absence, between, .. } = sizes();
     let mut server = place.server().await;
     accounts(place.path());
     let id = approved_run(place.path(), policy);
-    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&place, workers, &id)));
+    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&place, &id)));
     tokio::time::sleep(between * 2).await;
     place.take_store_away();
     tokio::time::sleep(absence).await;
