@@ -1,7 +1,7 @@
 //! Promise: a run with 200,000 tasks is imported, listed, purged and exported, in time that grows with the number of
 //! tasks and in memory that is that of its line, or of a page.
 //!
-//! The short form has 5,000 tasks. Every step is a process of its own, so that its peak of memory is known.
+//! The short form has 2,000 tasks. Every step is a process of its own, so that its peak of memory is known.
 
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::durability::mongo_server::{database, url};
 const BAD_EVERY: usize = 100;
 
 fn tasks() -> usize {
-    if std::env::var_os("SHOAL_LONG").is_some() { 200_000 } else { 5000 }
+    if std::env::var_os("SHOAL_LONG").is_some() { 200_000 } else { 2000 }
 }
 
 fn task(number: usize) -> Document {
