@@ -34,7 +34,7 @@ fn sizes() -> Sizes {
             kills_of_store: 1,
             absence,
             between,
-            elo: 10.0,
+            elo: 20.0,
             speed_up: 60.0,
         };
     }
