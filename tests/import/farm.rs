@@ -286,7 +286,7 @@ fn contribution(maker: &mut Maker, number: usize) -> Made {
 
 fn worker(maker: &mut Maker, number: usize) -> Made {
     let mut worker = doc! {
-        "_id": maker.id(), "worker_name": format!("user{number}-8cores-1f3c{number:04}"), "blocked": number % 3 == 0,
+        "_id": maker.id(), "worker_name": format!("user{number}-8cores-1f3c{number:04}"), "blocked": number.is_multiple_of(3),
         "message": maker.text(), "last_updated": maker.date(),
     };
     let refused = match number {

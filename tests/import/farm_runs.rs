@@ -61,8 +61,8 @@ fn size(maker: &mut Maker, number: usize) -> usize {
 
 /// A run that can be taken.
 fn good(maker: &mut Maker, number: usize) -> Document {
-    let unfinished = number % 8 == 0;
-    let pending = unfinished && number % 3 == 0;
+    let unfinished = number.is_multiple_of(8);
+    let pending = unfinished && number.is_multiple_of(3);
     let count = if pending { 0 } else { size(maker, number) };
     let mut tasks = Vec::new();
     let mut start = 0;
@@ -151,7 +151,7 @@ fn lists(run: &mut Document, list: &str, mut change: impl FnMut(&mut Document)) 
 /// Makes it as old, or as odd, as readers must tolerate (`spec/storage.md` section 3.12).
 fn age(maker: &mut Maker, run: &mut Document, number: usize) {
     let finished = run.get_bool("finished").unwrap();
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         run.insert("version", maker.rng.random_range(1..24));
     }
     if number % 7 == 2 {

@@ -58,7 +58,7 @@ fn write_run(dir: &Path, tasks: usize) -> String {
     let id = run.get_object_id("_id").unwrap().to_hex();
     let mut file = BufWriter::new(std::fs::File::create(dir.join("runs.json")).unwrap());
     let text = canonical(&run);
-    file.write_all(text[..text.len() - 1].as_bytes()).unwrap();
+    file.write_all(&text.as_bytes()[..text.len() - 1]).unwrap();
     file.write_all(b",\"bad_tasks\":[],\"tasks\":[").unwrap();
     for number in 0..tasks {
         let separator = if number == 0 { "" } else { "," };
