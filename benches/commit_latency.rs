@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use serde_json::json;
 use shoal::service::Farm;
 use shoal::store::mongo::{MongoSettings, MongoStore, MongoUrl};
 use shoal::sys::{clock, random, spawn};
@@ -26,36 +25,6 @@ const RUNS: usize = 10;
 
 /// How long each rate is offered.
 const SECONDS: u32 = 10;
-
-/// Reports of one worker, each a pair more than the one before.
-struct Reporter {
-    worker: usize,
-    run: String,
-    task: u32,
-    pairs: u64,
-}
-
-impl Reporter {
-    async fn new(farm: &Farm, worker: usize) -> Self {
-        let (run, task) = common::assign(farm, worker).await;
-        Self { worker, run: run.to_string(), task, pairs: 0 }
-    }
-
-    fn next(&mut self) -> shoal::domain::validate::WorkerRequest {
-        self.pairs += 1;
-        let pairs = self.pairs;
-        common::request(
-            self.worker,
-            json!({
-                "run_id": self.run, "task_id": self.task,
-                "stats": {
-                    "wins": pairs, "losses": pairs, "draws": 0, "crashes": 0, "time_losses": 0,
-                    "pentanomial": [0, 0, pairs, 0, 0],
-                },
-            }),
-        )
-    }
-}
 
 fn percentile(sorted: &[Duration], share: f64) -> f64 {
     let at = ((sorted.len() as f64 * share) as usize).min(sorted.len() - 1);
@@ -83,7 +52,7 @@ async fn measure(name: &str, farm: &Arc<Farm>) {
     println!("{name}");
     let mut reporters = Vec::new();
     for worker in 0..WORKERS {
-        reporters.push(Reporter::new(farm, worker).await);
+        reporters.push(common::Reporter::new(farm, worker).await);
     }
 
     let (before, began) = (batches(farm), clock::stopwatch());

@@ -8,29 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use serde_json::json;
 use shoal::service::Farm;
 use shoal::sys::{clock, spawn};
 
 const SECONDS: u64 = 3;
 
 async fn updates(farm: Arc<Farm>, worker: usize, until: Duration, began: std::time::Instant) -> u64 {
-    let (run, task) = common::assign(&farm, worker).await;
-    let mut pairs = 0u64;
+    let mut reporter = common::Reporter::new(&farm, worker).await;
     let mut done = 0;
-    while began.elapsed() < until && pairs < 200 {
-        pairs += 1;
-        let request = common::request(
-            worker,
-            json!({
-                "run_id": run.to_string(), "task_id": task,
-                "stats": {
-                    "wins": pairs, "losses": pairs, "draws": 0, "crashes": 0, "time_losses": 0,
-                    "pentanomial": [0, 0, pairs, 0, 0],
-                },
-            }),
-        );
-        let answer = farm.update_task(&request, "?").await.expect("an acknowledgement");
+    while began.elapsed() < until && done < 200 {
+        let answer = farm.update_task(&reporter.next(), "?").await.expect("an acknowledgement");
         assert!(answer.error.is_none() && answer.info.is_none(), "{answer:?}");
         done += 1;
         if !answer.alive {

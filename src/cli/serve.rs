@@ -106,7 +106,7 @@ async fn write_last_versions(farm: &Farm, grace: Duration) {
             tokio::time::sleep(FAREWELL).await;
             continue;
         }
-        let waiting = farm.state.census().await.map_or(0, |census| census.dirty);
+        let waiting = farm.state.count_dirty().await.unwrap_or(0);
         tracing::error!(%error, tasks = waiting, "the last versions of tasks could not be written");
         return;
     }

@@ -9,10 +9,14 @@ use crate::config::Config;
 use crate::store::SharedStore;
 use crate::store::mongo::{MongoSettings, MongoStore, MongoUrl};
 use crate::store::sqlite::{DATABASE_FILE, Mode, SqliteStore, acquire, running};
-use crate::sys::random;
+use crate::sys::{clock, random};
 
 /// A server is heard of so often.
 const ANNOUNCE: Duration = Duration::from_secs(10);
+
+/// A server that is started together with its database waits so long for it, and asks so often.
+const PATIENCE: Duration = Duration::from_secs(120);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The part of the configuration that is MongoDB's; None if durable data lives in the data directory.
 pub fn mongo_settings(config: &Config) -> Option<MongoSettings> {
@@ -38,7 +42,11 @@ pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> 
         return Ok(Arc::new(store));
     };
     let lock = acquire(&control::database(config)).map_err(CliError::failed)?;
-    let store = connect(&settings).await?.with_lock(lock);
+    let store = match role {
+        Role::Serve => connect_patiently(&settings).await?,
+        Role::Command => connect(&settings).await?,
+    };
+    let store = store.with_lock(lock);
     let other = store.announced().await.map_err(CliError::failed)?;
     match (role, other) {
         (Role::Command, Some(other)) => {
@@ -84,18 +92,25 @@ pub async fn named(config: &Config, place: &str) -> Result<SharedStore, CliError
             .map_err(|error| CliError::failed(format!("{}: {error}", dir.display())))?;
         return Ok(Arc::new(SqliteStore::open(database, Mode::Serve).map_err(CliError::failed)?));
     }
-    let url = MongoUrl::new(place).map_err(CliError::failed)?;
-    let named = url.database().map(str::to_owned);
-    let database =
-        named.ok_or_else(|| CliError::failed("the address names no database: mongodb://HOSTS/DATABASE"))?;
-    let settings =
-        MongoSettings { url, database, pool: config.mongodb_pool.get(), deadline: config.mongodb_deadline };
+    let settings = address(config, place)?;
     let store = connect(&settings).await?;
     if let Some(other) = store.announced().await.map_err(CliError::failed)? {
         return Err(CliError::failed(format!("a server ({other}) works on that database: stop it first")));
     }
     store.migrate().await.map_err(CliError::failed)?;
     Ok(Arc::new(store))
+}
+
+/// A database that a person names: `mongodb://HOSTS/DATABASE`. Pool and deadline are the configured ones.
+///
+/// # Errors
+/// When it is no such address.
+pub fn address(config: &Config, place: &str) -> Result<MongoSettings, CliError> {
+    let url = MongoUrl::new(place).map_err(CliError::failed)?;
+    let named = url.database().map(str::to_owned);
+    let database =
+        named.ok_or_else(|| CliError::failed("the address names no database: mongodb://HOSTS/DATABASE"))?;
+    Ok(MongoSettings { url, database, pool: config.mongodb_pool.get(), deadline: config.mongodb_deadline })
 }
 
 fn served(pid: u32, dir: &Path) -> CliError {
@@ -133,6 +148,20 @@ pub async fn connect(settings: &MongoSettings) -> Result<MongoStore, CliError> {
         tracing::warn!("MongoDB: {shortcoming}");
     }
     Ok(store)
+}
+
+/// The same for a server: where everything is started at once, the database may be the last.
+async fn connect_patiently(settings: &MongoSettings) -> Result<MongoStore, CliError> {
+    let began = clock::stopwatch();
+    loop {
+        match connect(settings).await {
+            Err(error) if began.elapsed() < PATIENCE => {
+                tracing::warn!(%error, hosts = settings.url.hosts(), "no database yet; asking again");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Says again and again that this process serves, until it is told to stop.

@@ -16,6 +16,9 @@ use crate::store::{NO_VERSION, Store, StoreError, StoreResult, StoredRun};
 /// Documents of a page.
 const PAGE: usize = 200;
 
+/// Runs of a page: the history of a tuning run has megabytes.
+const RUN_PAGE: usize = 10;
+
 /// What became of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CopiedCollection {
@@ -168,7 +171,7 @@ impl Copier<'_> {
     async fn runs(&mut self) -> StoreResult<()> {
         let mut after: Option<RunId> = None;
         loop {
-            let page = self.from.scan_runs(after, PAGE).await?;
+            let page = self.from.scan_runs(after, RUN_PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id);
             for run in page {

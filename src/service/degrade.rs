@@ -32,7 +32,7 @@ impl Farm {
         if self.settings.store_policy == StorePolicy::Refuse || !is_absence || !is_known {
             return Err(error);
         }
-        let waiting = self.state.census().await?.dirty;
+        let waiting = self.state.count_dirty().await?;
         if waiting > self.settings.degrade_limit {
             metrics::counter!("shoal_degraded_updates_total", "answer" => "refused").increment(1);
             return Err(ServiceError::Unavailable(format!(

@@ -4,6 +4,7 @@
 //! One write of the run document, with the victims and the results after it, is the commit point. Before it nothing
 //! happened; after it everything follows, whoever carries it out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Farm;
@@ -53,13 +54,13 @@ impl Farm {
         let view = self.state.read_run(run).await?;
         let view =
             view.ok_or_else(|| ServiceError::Bug(format!("run {run} left the schedule in a purge")))?;
-        let mut tasks = Vec::new();
+        let mut tasks = Tasks::default();
         let mut results = Stats::default();
         let mut bad_tasks = 0;
         self.each_task(run, |task| {
             results = results.plus(&task.stats).unwrap_or(results);
             bad_tasks += u32::from(task.bad.is_some());
-            tasks.push(task);
+            tasks.add(&task);
         })
         .await?;
         let stored_failed = cached.doc.get_bool("failed").unwrap_or(false);
@@ -69,7 +70,7 @@ impl Farm {
             start_time: cached.start_time,
             now: self.now(),
         };
-        let tasks: Vec<PurgeTask<'_>> = tasks.iter().map(purge_task).collect();
+        let tasks = tasks.judged();
         let mut decision = PurgeDecision {
             message: String::new(),
             victims: Vec::new(),
@@ -229,11 +230,37 @@ impl Farm {
     }
 }
 
-fn purge_task(task: &TaskRecord) -> PurgeTask<'_> {
-    PurgeTask {
-        id: task.key.task,
-        unique_key: task.worker.as_ref().map(|worker| worker.unique_key.as_str()),
-        stats: task.stats,
-        bad: task.bad.is_some(),
+/// What a purge judges of a run's tasks: of hundreds of thousands, whole ones would fill the memory.
+#[derive(Default)]
+struct Tasks {
+    /// Each worker once.
+    workers: Vec<String>,
+    number_of: HashMap<String, usize>,
+    /// Task, number of its worker, results, and whether it is bad.
+    tasks: Vec<(TaskId, Option<usize>, Stats, bool)>,
+}
+
+impl Tasks {
+    fn add(&mut self, task: &TaskRecord) {
+        let worker = task.worker.as_ref().map(|worker| match self.number_of.get(&worker.unique_key) {
+            Some(number) => *number,
+            None => {
+                let number = self.workers.len();
+                self.workers.push(worker.unique_key.clone());
+                self.number_of.insert(worker.unique_key.clone(), number);
+                number
+            }
+        });
+        self.tasks.push((task.key.task, worker, task.stats, task.bad.is_some()));
+    }
+
+    fn judged(&self) -> Vec<PurgeTask<'_>> {
+        let of = |(id, worker, stats, bad): &(TaskId, Option<usize>, Stats, bool)| PurgeTask {
+            id: *id,
+            unique_key: worker.and_then(|number| self.workers.get(number)).map(String::as_str),
+            stats: *stats,
+            bad: *bad,
+        };
+        self.tasks.iter().map(of).collect()
     }
 }

@@ -127,6 +127,10 @@ pub trait SchedulingState: Send + Sync {
     /// Notes what became durable; drops tasks that are closed and durable.
     async fn ack_dirty(&self, generation: Generation, acks: &[DurableAck]) -> StateResult<()>;
 
+    /// How many tasks have a version that isn't durable. Asked at every report while the store is away, so it must not
+    /// depend on how many tasks or workers there are.
+    async fn count_dirty(&self) -> StateResult<usize>;
+
     /// A run as the schedule knows it; None if it isn't there.
     async fn read_run(&self, run: RunId) -> StateResult<Option<RunView>>;
 

@@ -1,30 +1,13 @@
 //! Real processes: a server, a fleet, and what befalls them.
 
+mod fleet;
 mod server;
 mod shared_store;
 
-use std::time::Duration;
-
-pub use server::{SHOAL, command, free_port};
-use server::{Server, accounts, approved_run, output, run, turn};
-use shoal::simulate::options::{AuditDepth, StopCondition};
-use shoal::simulate::report::EndedBy;
-use shoal::simulate::{SimulateOptions, run as simulate};
-
-fn kills() -> usize {
-    if std::env::var_os("SHOAL_LONG").is_some() { 10 } else { 3 }
-}
-
-fn fleet(url: &str, workers: usize, run: &str) -> SimulateOptions {
-    let mut options = SimulateOptions::new(url, workers, "volunteer", "secret");
-    options.games.elo = 10.0;
-    options.speed_up = 60.0;
-    options.forwarded_for = true;
-    options.audit = AuditDepth::All;
-    options.stop =
-        StopCondition { run_finished: Some(run.to_owned()), max_seconds: Some(240.0), ..Default::default() };
-    options
-}
+use fleet::{Sizes, fleet, judge, sizes};
+pub use server::{SHOAL, command, free_port, output};
+use server::{Server, accounts, approved_run, run, turn};
+use shoal::simulate::run as simulate;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_and_restarts() {
@@ -34,20 +17,15 @@ async fn what_was_acknowledged_survives_kills_and_restarts() {
     let mut server = Server::start(dir.path(), port).await;
     accounts(dir.path());
     let id = approved_run(dir.path(), "killed");
-    let options = fleet(&server.url(), 60, &id);
-    let playing = shoal::sys::spawn::task("fleet", simulate(options));
-    for _ in 0..kills() {
-        tokio::time::sleep(Duration::from_millis(2000)).await;
+    let Sizes { workers, kills, between, .. } = sizes();
+    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&server.url(), workers, &id)));
+    for _ in 0..kills {
+        tokio::time::sleep(between).await;
         server.kill();
         server = Server::start(dir.path(), port).await;
     }
     let report = playing.await.unwrap().unwrap();
-    assert!(report.broken().is_empty(), "{:#?}", report.broken_details);
-    assert_eq!(report.ended_by, EndedBy::RunFinished, "{}", report.summary());
-    assert!(report.audits.iter().all(|audit| audit.looked_at > 0), "not audited: {}", report.summary());
-    let shown: serde_json::Value = serde_json::from_str(&run(dir.path(), &["run", "show", &id])).unwrap();
-    assert_eq!(shown["finished"], true);
-    assert_eq!(shown["workers"], 0);
+    judge(dir.path(), &id, &report);
     assert!(server.terminate(), "SIGTERM ends in exit code 0");
 }
 

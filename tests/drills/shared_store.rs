@@ -5,50 +5,12 @@
 //! kills of the server and five of the database server, or a database server that is away for a minute.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use shoal::simulate::options::{AuditDepth, StopCondition};
-use shoal::simulate::report::{EndedBy, Report};
-use shoal::simulate::{SimulateOptions, run as simulate};
+use shoal::simulate::run as simulate;
 
-use super::server::{Server, accounts, approved_run, free_port, run, turn};
+use super::fleet::{Sizes, fleet, judge, sizes};
+use super::server::{Server, accounts, approved_run, free_port, turn};
 use crate::durability::mongo_server::OwnServer;
-
-struct Sizes {
-    workers: usize,
-    kills_of_server: usize,
-    kills_of_store: usize,
-    absence: Duration,
-    between: Duration,
-    /// Nearer to the bounds' middle takes more games.
-    elo: f64,
-    speed_up: f64,
-}
-
-fn sizes() -> Sizes {
-    if std::env::var_os("SHOAL_LONG").is_none() {
-        let (absence, between) = (Duration::from_secs(4), Duration::from_millis(1500));
-        return Sizes {
-            workers: 40,
-            kills_of_server: 2,
-            kills_of_store: 1,
-            absence,
-            between,
-            elo: 20.0,
-            speed_up: 60.0,
-        };
-    }
-    let (absence, between) = (Duration::from_secs(60), Duration::from_secs(4));
-    Sizes {
-        workers: 2000,
-        kills_of_server: 20,
-        kills_of_store: 5,
-        absence,
-        between,
-        elo: 1.5,
-        speed_up: 20.0,
-    }
-}
 
 /// A data directory, and a database server that can be taken away.
 struct Place {
@@ -60,16 +22,15 @@ struct Place {
 }
 
 impl Place {
-    /// None where there is no database server that may be killed. `deadline` is that of calls to it.
-    fn new(policy: &str, deadline: &str) -> Option<Self> {
+    /// None where there is no database server that may be killed.
+    fn new(policy: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let (store_port, port) = (free_port(), free_port());
         let file = dir.path().join("database");
         let store = OwnServer::start(&file, store_port)?;
         let config = format!(
             "mongodb_url = \"{}?directConnection=true\"\nstore_policy = \"{policy}\"\n\
-             mongodb_deadline = \"{deadline}\"\nlog = \"error\"\n\
-             request_slots = 64\nworker_in_flight = 2048\n",
+             mongodb_deadline = \"5s\"\nlog = \"error\"\nrequest_slots = 64\nworker_in_flight = 2048\n",
             store.url
         );
         std::fs::write(dir.path().join("shoal.toml"), config).unwrap();
@@ -94,66 +55,38 @@ impl Place {
     }
 }
 
-/// A fleet on a run that takes its time, until the run is decided.
-fn fleet(place: &Place, run: &str) -> SimulateOptions {
-    let Sizes { workers, elo, speed_up, .. } = sizes();
-    let url = format!("http://127.0.0.1:{}", place.port);
-    let mut options = SimulateOptions::new(&url, workers, "volunteer", "secret");
-    options.games.elo = elo;
-    options.speed_up = speed_up;
-    options.forwarded_for = true;
-    options.vanish_rate = 0.01;
-    options.fail_rate = 0.01;
-    options.audit = AuditDepth::All;
-    options.stop =
-        StopCondition { run_finished: Some(run.to_owned()), max_seconds: Some(900.0), ..Default::default() };
-    options
-}
-
-/// The fleet saw nothing wrong, and what it was acknowledged is what the store has.
-fn judge(place: &Place, id: &str, report: &Report) {
-    eprintln!("{}", report.summary());
-    assert!(report.broken().is_empty(), "{:#?}", report.broken_details);
-    assert_eq!(report.ended_by, EndedBy::RunFinished, "{}", report.summary());
-    assert!(report.audits.iter().all(|audit| audit.looked_at > 0), "not audited: {}", report.summary());
-    let shown: serde_json::Value = serde_json::from_str(&run(place.path(), &["run", "show", id])).unwrap();
-    assert_eq!(shown["finished"], true);
-    assert_eq!(shown["workers"], 0);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_dies_what_was_acknowledged_is_in_mongodb() {
     let _turn = turn().await;
-    // A server that starts together with its database server waits for it.
-    let Some(mut place) = Place::new("refuse", "20s") else { return };
-    let Sizes { kills_of_server, kills_of_store, between, .. } = sizes();
+    let Some(mut place) = Place::new("refuse") else { return };
+    let Sizes { workers_on_mongodb, kills_on_mongodb, kills_of_store, between, .. } = sizes();
     let mut server = place.server().await;
     accounts(place.path());
     let id = approved_run(place.path(), "killed");
-    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&place, &id)));
-    for kill in 0..kills_of_server {
+    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&server.url(), workers_on_mongodb, &id)));
+    for kill in 0..kills_on_mongodb {
         tokio::time::sleep(between).await;
         server.kill();
-        // Now and then both are gone at once.
-        if kill % kills_of_server.div_ceil(kills_of_store) == 0 {
+        // Now and then both are gone at once: a server that starts together with its database server waits for it.
+        if kill % kills_on_mongodb.div_ceil(kills_of_store) == 0 {
             place.take_store_away();
             place.bring_store_back();
         }
         server = place.server().await;
     }
     let report = playing.await.unwrap().unwrap();
-    judge(&place, &id, &report);
+    judge(place.path(), &id, &report);
     assert!(server.terminate(), "SIGTERM ends in exit code 0");
 }
 
 async fn absence(policy: &str) {
     let _turn = turn().await;
-    let Some(mut place) = Place::new(policy, "5s") else { return };
-    let Sizes { absence, between, .. } = sizes();
+    let Some(mut place) = Place::new(policy) else { return };
+    let Sizes { workers_on_mongodb, absence, between, .. } = sizes();
     let mut server = place.server().await;
     accounts(place.path());
     let id = approved_run(place.path(), policy);
-    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&place, &id)));
+    let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&server.url(), workers_on_mongodb, &id)));
     tokio::time::sleep(between * 2).await;
     place.take_store_away();
     tokio::time::sleep(absence).await;
@@ -165,7 +98,7 @@ async fn absence(policy: &str) {
     let degraded = exposition.contains("shoal_degraded_updates_total{answer=\"acknowledged\"}");
     assert_eq!(degraded, policy == "degrade", "{exposition}");
     let report = playing.await.unwrap().unwrap();
-    judge(&place, &id, &report);
+    judge(place.path(), &id, &report);
     assert!(server.terminate(), "SIGTERM ends in exit code 0");
 }
 

@@ -138,7 +138,7 @@ async fn each_collection_is_stored_as_it_is_and_the_rest_is_reported() {
     for small in [Collection::Workers, Collection::Nns, Collection::Pgns, Collection::UserCache] {
         assert_eq!(counts(small), (1, 0, 1), "{report}");
     }
-    let skipped: Vec<_> = report.skipped_files.iter().map(|skipped| skipped.file.as_str()).collect();
+    let skipped: Vec<_> = report.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
     assert_eq!(skipped, ["deltas.json", "notes.txt"]);
     let text = report.to_string();
     assert!(text.contains("users.jsonl:4: \"no such näme\": the username"), "{text}");

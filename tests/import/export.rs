@@ -29,13 +29,13 @@ pub fn info(username: &str, cores: i32, address: &str) -> Document {
     }
 }
 
-fn stats(wins: i32, losses: i32, draws: i32, pairs: [i32; 5]) -> Document {
+pub fn stats(wins: i32, losses: i32, draws: i32, pairs: [i32; 5]) -> Document {
     doc! {
         "wins": wins, "losses": losses, "draws": draws, "crashes": 0, "time_losses": 0, "pentanomial": pairs.to_vec(),
     }
 }
 
-fn task(start: i32, games: i32, active: bool, info: Document, stats: Document) -> Document {
+pub fn task(start: i32, games: i32, active: bool, info: Document, stats: Document) -> Document {
     doc! {
         "num_games": games, "active": active, "worker_info": info, "last_updated": DateTime::from_millis(NOW),
         "start": start, "stats": stats,
@@ -91,7 +91,7 @@ pub fn sprt() -> Document {
     }
 }
 
-fn spsa() -> Document {
+pub fn spsa() -> Document {
     doc! {
         "algorithm": "classic", "A": 3000, "alpha": 0.602, "gamma": 0.101, "raw_params": "foo,100,0,200,10,0.002\r\n",
         "iter": 313, "num_iter": 30000,
@@ -121,7 +121,7 @@ pub fn running_spsa() -> Document {
     run
 }
 
-fn finish(run: &mut Document) {
+pub fn finish(run: &mut Document) {
     tasks(run)[1].insert("active", false);
     run.extend(doc! {
         "finished": true, "workers": 0, "cores": 0, "committed_games": 544, "nps": 0.0, "games_per_minute": 0.0,
@@ -161,7 +161,7 @@ fn finished_runs() -> Vec<Document> {
 }
 
 /// A test from before pairs were counted, on the BayesElo scale.
-fn old_sprt(run: &mut Document) {
+pub fn old_sprt(run: &mut Document) {
     let test = doc! {
         "alpha": 0.05, "beta": 0.05, "elo0": -3, "elo1": 1, "llr": 3.01, "lower_bound": -2.944, "upper_bound": 2.944,
         "state": "accepted",

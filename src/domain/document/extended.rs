@@ -52,6 +52,13 @@ pub fn from_extended_json(line: &str) -> Result<Document, ExtendedJsonError> {
     }
 }
 
+/// Reads one value of a document, as [`from_extended_json`] would read it there.
+pub fn value_from_extended_json(text: &str) -> Result<Bson, ExtendedJsonError> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| ExtendedJsonError::NotJson(error.to_string()))?;
+    bson(value)
+}
+
 fn document(object: Map<String, Value>) -> Result<Document, ExtendedJsonError> {
     object.into_iter().map(|(key, value)| Ok((key, bson(value)?))).collect()
 }
@@ -254,6 +261,13 @@ fn regex(pattern: Option<&Value>, options: Option<&Value>, whole: &Value) -> Res
 pub fn to_extended_json(document: &Document) -> String {
     let mut out = String::with_capacity(1024);
     write_document(&mut out, document);
+    out
+}
+
+/// Writes one value in canonical extended JSON.
+pub fn value_to_extended_json(value: &Bson) -> String {
+    let mut out = String::new();
+    write_value(&mut out, value);
     out
 }
 

@@ -8,7 +8,9 @@ use std::io::Write;
 use bson::{Bson, Document};
 use time::OffsetDateTime;
 
-pub use extended::{ExtendedJsonError, from_extended_json, to_extended_json};
+pub use extended::{
+    ExtendedJsonError, from_extended_json, to_extended_json, value_from_extended_json, value_to_extended_json,
+};
 
 use crate::domain::ids::Millis;
 

@@ -20,7 +20,9 @@ const BUFFER: usize = 1 << 20;
 pub struct FileSink {
     dir: PathBuf,
     open: Option<(Collection, BufWriter<File>)>,
-    first_task: bool,
+    /// What comes before the next element of the run's list.
+    separator: &'static str,
+    in_bad_tasks: bool,
 }
 
 /// Name of the mark beside an export that hasn't ended.
@@ -32,8 +34,11 @@ impl FileSink {
     /// # Errors
     /// It can't be made, or holds something.
     pub async fn begin(dir: &Path) -> Result<Self, ExportError> {
-        let sink = Self { dir: dir.to_owned(), open: None, first_task: true };
-        let at = |source| ExportError::Target { target: dir.display().to_string(), source };
+        let sink = Self { dir: dir.to_owned(), open: None, separator: "", in_bad_tasks: false };
+        let at = |source: io::Error| ExportError::Target {
+            target: dir.display().to_string(),
+            source: source.into(),
+        };
         tokio::fs::create_dir_all(dir).await.map_err(at)?;
         let mut entries = tokio::fs::read_dir(dir).await.map_err(at)?;
         if entries.next_entry().await.map_err(at)?.is_some() {
@@ -49,7 +54,10 @@ impl FileSink {
 
     async fn write(&mut self, collection: Collection, text: &str) -> Result<(), ExportError> {
         let path = self.path(collection);
-        let at = |source| ExportError::Target { target: path.display().to_string(), source };
+        let at = |source: io::Error| ExportError::Target {
+            target: path.display().to_string(),
+            source: source.into(),
+        };
         if self.open.as_ref().is_none_or(|(open, _)| *open != collection) {
             self.close().await?;
             let file = File::create_new(&path).await.map_err(at)?;
@@ -61,10 +69,29 @@ impl FileSink {
         }
     }
 
+    async fn element(&mut self, element: &Document) -> Result<(), ExportError> {
+        let mut text = self.separator.to_owned();
+        self.separator = ",";
+        text.push_str(&to_extended_json(element));
+        self.write(Collection::Runs, &text).await
+    }
+
+    /// Ends the list of tasks, unless that was done.
+    async fn begin_bad_tasks(&mut self) -> Result<(), ExportError> {
+        if self.in_bad_tasks {
+            return Ok(());
+        }
+        (self.separator, self.in_bad_tasks) = ("", true);
+        self.write(Collection::Runs, "],\"bad_tasks\":[").await
+    }
+
     async fn close(&mut self) -> Result<(), ExportError> {
         let Some((collection, mut file)) = self.open.take() else { return Ok(()) };
         let path = self.path(collection);
-        let at = |source| ExportError::Target { target: path.display().to_string(), source };
+        let at = |source: io::Error| ExportError::Target {
+            target: path.display().to_string(),
+            source: source.into(),
+        };
         file.flush().await.map_err(at)?;
         file.get_ref().sync_all().await.map_err(at)
     }
@@ -82,30 +109,36 @@ fn unclosed(document: &Document) -> String {
 
 #[async_trait]
 impl ExportSink for FileSink {
-    async fn document(&mut self, collection: Collection, document: Document) -> Result<(), ExportError> {
+    async fn document(
+        &mut self,
+        collection: Collection,
+        document: Document,
+    ) -> Result<Option<String>, ExportError> {
         let mut line = to_extended_json(&document);
         line.push('\n');
-        self.write(collection, &line).await
+        self.write(collection, &line).await?;
+        Ok(None)
     }
 
     async fn begin_run(&mut self, run: Document) -> Result<(), ExportError> {
-        self.first_task = true;
+        (self.separator, self.in_bad_tasks) = ("", false);
         let mut line = unclosed(&run);
         line.push_str("\"tasks\":[");
         self.write(Collection::Runs, &line).await
     }
 
     async fn task(&mut self, task: Document) -> Result<(), ExportError> {
-        let mut text = if self.first_task { String::new() } else { ",".to_owned() };
-        self.first_task = false;
-        text.push_str(&to_extended_json(&task));
-        self.write(Collection::Runs, &text).await
+        self.element(&task).await
     }
 
-    async fn end_run(&mut self, bad_tasks: Vec<Document>) -> Result<Option<String>, ExportError> {
-        let entries: Vec<String> = bad_tasks.iter().map(to_extended_json).collect();
-        let text = format!("],\"bad_tasks\":[{}]}}\n", entries.join(","));
-        self.write(Collection::Runs, &text).await?;
+    async fn bad_task(&mut self, task: Document) -> Result<(), ExportError> {
+        self.begin_bad_tasks().await?;
+        self.element(&task).await
+    }
+
+    async fn end_run(&mut self) -> Result<Option<String>, ExportError> {
+        self.begin_bad_tasks().await?;
+        self.write(Collection::Runs, "]}\n").await?;
         Ok(None)
     }
 
@@ -113,6 +146,9 @@ impl ExportSink for FileSink {
         self.close().await?;
         let mark = self.dir.join(MARK);
         let removed = tokio::fs::remove_file(&mark).await;
-        removed.map_err(|source| ExportError::Target { target: mark.display().to_string(), source })
+        removed.map_err(|source| ExportError::Target {
+            target: mark.display().to_string(),
+            source: source.into(),
+        })
     }
 }

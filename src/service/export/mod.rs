@@ -4,13 +4,13 @@
 //! Documents come out as they came in, unknown fields and old number types included, as far as nobody changed them
 //! since. What fishtest's layout has no room for stays behind: argon2id hashes of passwords (an account whose plain
 //! password was replaced gets one that nobody knows, and is named in the report), and Shoal's own versions, tails and
-//! digests. Runs and games are streamed; in memory is a page of tasks, or one upload.
+//! digests. Runs and games are streamed; in memory is a page of tasks, or one upload, and, where the target wants a run in
+//! one piece, a run as far as it has room there.
 
+mod database;
 mod files;
 mod report;
 mod run;
-
-use std::io;
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -18,22 +18,26 @@ use bson::oid::ObjectId;
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, Document, doc};
 
+pub use self::database::DatabaseSink;
 pub use self::files::FileSink;
 pub use self::report::{ExportReport, ExportedCollection};
-use self::run::RunView;
+use self::run::{ExportedRun, RunView};
 use super::import::Collection;
-use crate::domain::ids::{RunId, ShortWorkerName, TaskId};
-use crate::store::codec::{date, int, public_task};
+use crate::domain::ids::{RunId, ShortWorkerName, TaskId, TaskKey};
+use crate::store::codec::{bad_task, date, int, public_task};
 use crate::store::{PgnEntry, Store, StoreError, StoredRun, User, WorkerBlock};
 use crate::sys::random;
 
 /// Documents of a page.
 const PAGE: usize = 200;
 
+/// Runs of a page: the history of a tuning run has megabytes.
+const RUN_PAGE: usize = 10;
+
 /// Uploads of games of a page; only their names are in it.
 const PGN_PAGE: usize = 1000;
 
-/// Why an export ended early. It can be started again, into an empty place.
+/// Why an export ended early. It can be started again: files into another directory, a database into the same one.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The farm's data can't be read.
@@ -50,21 +54,31 @@ pub enum ExportError {
         /// Name of the file or collection.
         target: String,
         /// Why.
-        source: io::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
 /// Where documents in fishtest's layout go.
 #[async_trait]
 pub trait ExportSink: Send {
-    /// Writes a document.
-    async fn document(&mut self, collection: Collection, document: Document) -> Result<(), ExportError>;
+    /// Writes a document. The target may have no room for it: the reason.
+    async fn document(
+        &mut self,
+        collection: Collection,
+        document: Document,
+    ) -> Result<Option<String>, ExportError>;
+    /// Whether the target holds a document from before an interruption that never changes.
+    async fn holds(&mut self, _collection: Collection, _id: ObjectId) -> Result<bool, ExportError> {
+        Ok(false)
+    }
     /// Begins a run: all of its document but the tasks, which follow.
     async fn begin_run(&mut self, run: Document) -> Result<(), ExportError>;
     /// Adds a task to the run.
     async fn task(&mut self, task: Document) -> Result<(), ExportError>;
+    /// Adds a purged task's copy to the run; all tasks come before.
+    async fn bad_task(&mut self, task: Document) -> Result<(), ExportError>;
     /// Ends the run. The target may have no room for it: the reason.
-    async fn end_run(&mut self, bad_tasks: Vec<Document>) -> Result<Option<String>, ExportError>;
+    async fn end_run(&mut self) -> Result<Option<String>, ExportError>;
     /// Everything was written: makes it last.
     async fn finish(&mut self) -> Result<(), ExportError>;
 }
@@ -118,14 +132,24 @@ struct Exporter<'a, P> {
 
 impl<P: Fn(&ExportedCollection) + Send + Sync> Exporter<'_, P> {
     async fn put(&mut self, collection: Collection, document: Document) -> Result<(), ExportError> {
-        self.sink.document(collection, document).await?;
-        self.counted();
+        let name = document.get("_id").map(identity_text).unwrap_or_default();
+        match self.sink.document(collection, document).await? {
+            None => self.counted(),
+            Some(reason) => self.left_out(&name, &reason),
+        }
         Ok(())
     }
 
     fn counted(&mut self) {
         if let Some(part) = self.report.collections.last_mut() {
             part.documents += 1;
+        }
+    }
+
+    fn left_out(&mut self, name: &str, reason: &str) {
+        if let Some(part) = self.report.collections.last_mut() {
+            part.left_out += 1;
+            part.remarks.push(format!("{name}: left out: {reason}"));
         }
     }
 
@@ -208,7 +232,7 @@ impl<P: Fn(&ExportedCollection) + Send + Sync> Exporter<'_, P> {
     async fn runs(&mut self) -> Result<(), ExportError> {
         let mut after: Option<RunId> = None;
         loop {
-            let page = self.store.scan_runs(after, PAGE).await.map_err(reading("runs"))?;
+            let page = self.store.scan_runs(after, RUN_PAGE).await.map_err(reading("runs"))?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id);
             for run in page {
@@ -221,12 +245,14 @@ impl<P: Fn(&ExportedCollection) + Send + Sync> Exporter<'_, P> {
     /// One run: a first pass over its tasks for what follows from them, a second one to write them.
     async fn run(&mut self, stored: StoredRun) -> Result<(), ExportError> {
         let id = stored.id;
+        let args = stored.doc.get_document("args");
+        let tag = args.ok().and_then(|args| args.get_str("new_tag").ok()).unwrap_or_default().to_owned();
         let mut view = RunView::new(&stored);
         let mut pages = TaskPages::new(self.store, id);
         while let Some(page) = pages.next().await? {
             page.iter().for_each(|task| view.see(task));
         }
-        let (run, bad_tasks) = view.documents(stored).map_err(reading("runs"))?;
+        let ExportedRun { run, purged, unmatched } = view.documents(stored).map_err(reading("runs"))?;
         self.sink.begin_run(run).await?;
         let mut pages = TaskPages::new(self.store, id);
         while let Some(page) = pages.next().await? {
@@ -234,9 +260,18 @@ impl<P: Fn(&ExportedCollection) + Send + Sync> Exporter<'_, P> {
                 self.sink.task(public_task(task)).await?;
             }
         }
-        match self.sink.end_run(bad_tasks).await? {
+        for task in purged {
+            let task = self.store.task(TaskKey { run: id, task }).await.map_err(reading("tasks"))?;
+            if let Some(copy) = task.as_ref().and_then(bad_task) {
+                self.sink.bad_task(copy).await?;
+            }
+        }
+        for copy in unmatched {
+            self.sink.bad_task(copy).await?;
+        }
+        match self.sink.end_run().await? {
             None => self.counted(),
-            Some(reason) => self.remark(format!("{id}: left out: {reason}")),
+            Some(reason) => self.left_out(&format!("run {id} ({tag})"), &reason),
         }
         Ok(())
     }
@@ -261,6 +296,10 @@ impl<P: Fn(&ExportedCollection) + Send + Sync> Exporter<'_, P> {
             let Some((_, last)) = page.last() else { return Ok(()) };
             after = Some(last.id);
             for (run, entry) in page {
+                if self.sink.holds(Collection::Pgns, entry.id).await? {
+                    self.counted();
+                    continue;
+                }
                 let games = self.store.pgn_by_id(entry.id).await.map_err(reading("pgns"))?;
                 // Retention may have been there since the page was read.
                 let Some(games) = games else { continue };
@@ -273,6 +312,14 @@ impl<P: Fn(&ExportedCollection) + Send + Sync> Exporter<'_, P> {
 
 fn reading(collection: &'static str) -> impl Fn(StoreError) -> ExportError {
     move |source| ExportError::Store { collection, source }
+}
+
+/// An `_id` as reports name it.
+fn identity_text(id: &Bson) -> String {
+    match id {
+        Bson::ObjectId(id) => id.to_hex(),
+        other => other.to_string(),
+    }
 }
 
 /// A run's tasks in order, a page at a time.

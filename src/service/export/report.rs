@@ -13,19 +13,25 @@ pub struct ExportedCollection {
     pub collection: Collection,
     /// Documents written.
     pub documents: u64,
+    /// Documents that the target has no room for.
+    pub left_out: u64,
     /// What a person should know: passwords to set anew, runs that were left out.
     pub remarks: Vec<String>,
 }
 
 impl ExportedCollection {
     pub(super) fn new(collection: Collection) -> Self {
-        Self { collection, documents: 0, remarks: Vec::new() }
+        Self { collection, documents: 0, left_out: 0, remarks: Vec::new() }
     }
 }
 
 impl fmt::Display for ExportedCollection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} documents", self.collection.name(), self.documents)
+        write!(f, "{}: {} documents", self.collection.name(), self.documents)?;
+        if self.left_out > 0 {
+            write!(f, ", {} left out", self.left_out)?;
+        }
+        Ok(())
     }
 }
 
@@ -37,6 +43,11 @@ pub struct ExportReport {
 }
 
 impl ExportReport {
+    /// Documents that the target has no room for.
+    pub fn left_out(&self) -> u64 {
+        self.collections.iter().map(|part| part.left_out).sum()
+    }
+
     /// A collection's part.
     pub fn collection(&self, collection: Collection) -> Option<&ExportedCollection> {
         self.collections.iter().find(|part| part.collection == collection)

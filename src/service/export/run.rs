@@ -4,9 +4,10 @@ use bson::{Bson, Document, doc};
 
 use crate::domain::capacity::{Aggregates, TaskTotals, aggregate};
 use crate::domain::fold::Record;
+use crate::domain::ids::TaskId;
 use crate::domain::task::{TailEntry, TaskRecord};
 use crate::service::run_cache::CachedRun;
-use crate::store::codec::{OWN, as_number, bad_task, int, stats_document};
+use crate::store::codec::{OWN, as_number, int, stats_document};
 use crate::store::{NO_VERSION, StoreError, StoreResult, StoredRun};
 
 /// What is gathered in a first pass over a run's tasks.
@@ -16,7 +17,18 @@ pub(super) struct RunView {
     position: u64,
     totals: Vec<TaskTotals>,
     tail: Vec<TailEntry>,
-    bad_tasks: Vec<(u32, Document)>,
+    /// Positions in the list of purged tasks, and whose they are.
+    purged: Vec<(u32, TaskId)>,
+}
+
+/// A run, ready to be written.
+pub(super) struct ExportedRun {
+    /// Its document without its tasks.
+    pub(super) run: Document,
+    /// Purged tasks in the order of their list.
+    pub(super) purged: Vec<TaskId>,
+    /// Copies of purged tasks that an import could not match with a task.
+    pub(super) unmatched: Vec<Document>,
 }
 
 impl RunView {
@@ -27,13 +39,13 @@ impl RunView {
             position: stored.meta.position,
             totals: Vec::new(),
             tail: Vec::new(),
-            bad_tasks: Vec::new(),
+            purged: Vec::new(),
         }
     }
 
     pub(super) fn see(&mut self, task: &TaskRecord) {
-        if let (Some(mark), Some(entry)) = (&task.bad, bad_task(task)) {
-            self.bad_tasks.push((mark.position, entry));
+        if let Some(mark) = &task.bad {
+            self.purged.push((mark.position, task.key.task));
         }
         if !self.lives {
             return;
@@ -48,21 +60,24 @@ impl RunView {
         });
     }
 
-    /// The run's document without its tasks, and its purged tasks.
-    pub(super) fn documents(mut self, stored: StoredRun) -> StoreResult<(Document, Vec<Document>)> {
+    /// What is to be written beside the tasks.
+    pub(super) fn documents(mut self, stored: StoredRun) -> StoreResult<ExportedRun> {
         let mut run = stored.doc.clone();
         if self.lives {
             self.bring_up_to_date(&stored, &mut run)?;
         }
-        self.bad_tasks.sort_by_key(|(position, _)| *position);
-        let mut bad_tasks: Vec<Document> = self.bad_tasks.into_iter().map(|(_, entry)| entry).collect();
-        // Copies of purged tasks that an import could not match with a task.
-        if let Some(Bson::Document(own)) = run.remove(OWN)
-            && let Ok(unmatched) = own.get_array("bad_tasks")
+        self.purged.sort_unstable();
+        let purged = self.purged.into_iter().map(|(_, task)| task).collect();
+        let mut unmatched = Vec::new();
+        if let Some(Bson::Document(mut own)) = run.remove(OWN)
+            && let Some(Bson::Array(list)) = own.remove("bad_tasks")
         {
-            bad_tasks.extend(unmatched.iter().filter_map(Bson::as_document).cloned());
+            unmatched.extend(list.into_iter().filter_map(|entry| match entry {
+                Bson::Document(entry) => Some(entry),
+                _ => None,
+            }));
         }
-        Ok((run, bad_tasks))
+        Ok(ExportedRun { run, purged, unmatched })
     }
 
     fn bring_up_to_date(&mut self, stored: &StoredRun, run: &mut Document) -> StoreResult<()> {

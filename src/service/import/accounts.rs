@@ -3,7 +3,7 @@
 use bson::{Bson, Document};
 
 use super::Outcome;
-use super::fields::{Check, count, flag, object_id, required_text, take_list, text};
+use super::fields::{Check, Fault, count, flag, object_id, required_text, take_list, text};
 use crate::domain::names::LegacyUsernames;
 use crate::store::codec::{as_date, as_number};
 use crate::store::{DEFAULT_MACHINE_LIMIT, Store, StoreError, StoreResult, User};
@@ -16,15 +16,15 @@ pub(super) async fn import_user(
 ) -> StoreResult<Outcome> {
     let mut user = match read_user(document) {
         Ok(user) => user,
-        Err(reason) => return Ok(Outcome::Rejected(reason)),
+        Err(fault) => return Ok(Outcome::Rejected(fault)),
     };
     if !legacy.allows(&user.username) {
         let reason = "the username is not two or more letters and digits, nor listed in `legacy_usernames`";
-        return Ok(Outcome::Rejected(reason.to_owned()));
+        return Ok(Outcome::Rejected(Fault::of("username", reason)));
     }
     if let Some(there) = store.user(&user.username).await? {
         if there.id != user.id {
-            return Ok(Outcome::Rejected("there is another account of that name".to_owned()));
+            return Ok(Outcome::Rejected(Fault::of("username", "there is another account of that name")));
         }
         // The first login replaces the password.
         if there.plain_password.is_none() {
@@ -39,7 +39,7 @@ pub(super) async fn import_user(
             Ok(Outcome::Taken(no_password.into_iter().collect()))
         }
         Err(StoreError::Duplicate(_)) => {
-            Ok(Outcome::Rejected("there is an account with that `_id` and another name".to_owned()))
+            Ok(Outcome::Rejected(Fault::of("_id", "there is an account with that `_id` and another name")))
         }
         Err(error) => Err(error),
     }
@@ -56,12 +56,15 @@ fn read_user(mut document: Document) -> Check<User> {
     let tests_repo = text(&document, "tests_repo")?.unwrap_or_default().to_owned();
     let machine_limit = match count(&document, "machine_limit")? {
         None => DEFAULT_MACHINE_LIMIT,
-        Some(limit) => u32::try_from(limit).map_err(|_| "`machine_limit` is too large".to_owned())?,
+        Some(limit) => {
+            let too_large = |_| Fault::of("machine_limit", "`machine_limit` is too large");
+            u32::try_from(limit).map_err(too_large)?
+        }
     };
     let mut groups = Vec::new();
     for group in take_list(&mut document, "groups")? {
         let Bson::String(group) = group else {
-            return Err("`groups` holds something else than texts".to_owned());
+            return Err(Fault::of("groups", "`groups` holds something else than texts"));
         };
         groups.push(group);
     }
@@ -91,7 +94,7 @@ fn read_user(mut document: Document) -> Check<User> {
 pub(super) async fn import_user_cache(store: &dyn Store, document: Document) -> StoreResult<Outcome> {
     let hours = match read_contribution(&document) {
         Ok(hours) => hours,
-        Err(reason) => return Ok(Outcome::Rejected(reason)),
+        Err(fault) => return Ok(Outcome::Rejected(fault)),
     };
     let username = document.get_str("username").unwrap_or_default();
     match store.cpu_hours(username).await? {
@@ -108,6 +111,6 @@ fn read_contribution(document: &Document) -> Check<f64> {
     required_text(document, "username")?;
     match as_number(document.get("cpu_hours")) {
         Some(hours) if hours.is_finite() => Ok(hours),
-        _ => Err("`cpu_hours` is not a number".to_owned()),
+        _ => Err(Fault::of("cpu_hours", "`cpu_hours` is not a number")),
     }
 }

@@ -6,14 +6,50 @@ use bson::{Bson, Document};
 use crate::store::codec::as_count;
 
 /// A value, or why the document can't be taken.
-pub(super) type Check<T> = Result<T, String>;
+pub(super) type Check<T> = Result<T, Fault>;
+
+/// Why a document can't be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Path of the field that is at fault; None if it is the document as a whole.
+    pub(super) field: Option<String>,
+    /// A sentence that names the field, too.
+    pub(super) reason: String,
+}
+
+impl Fault {
+    /// A field's fault.
+    pub(super) fn of(field: &str, reason: impl Into<String>) -> Self {
+        Self { field: Some(field.to_owned()), reason: reason.into() }
+    }
+
+    /// The fault of the document as a whole.
+    pub(super) fn whole(reason: impl Into<String>) -> Self {
+        Self { field: None, reason: reason.into() }
+    }
+
+    /// The same fault, of an element of a list.
+    pub(super) fn within(self, list: &str, index: usize) -> Self {
+        let element = format!("{list}[{index}]");
+        let field = match self.field {
+            Some(field) => format!("{element}.{field}"),
+            None => element,
+        };
+        Self { field: Some(field), reason: format!("`{list}`[{index}]: {}", self.reason) }
+    }
+
+    /// The same fault, of a field of a sub-document.
+    pub(super) fn below(self, outer: &str) -> Self {
+        Self { field: self.field.map(|field| format!("{outer}.{field}")), ..self }
+    }
+}
 
 /// The identity that every collection but the key-value one has.
 pub(super) fn object_id(document: &Document) -> Check<ObjectId> {
     match document.get("_id") {
         Some(Bson::ObjectId(id)) => Ok(*id),
-        Some(other) => Err(format!("`_id` is {}, not an object id", kind(other))),
-        None => Err("no `_id`".to_owned()),
+        Some(other) => Err(wrong("_id", other, "an object id")),
+        None => Err(missing("_id")),
     }
 }
 
@@ -28,7 +64,7 @@ pub(super) fn text<'a>(document: &'a Document, key: &str) -> Check<Option<&'a st
 
 /// A text that must be there.
 pub(super) fn required_text<'a>(document: &'a Document, key: &str) -> Check<&'a str> {
-    text(document, key)?.ok_or_else(|| format!("no `{key}`"))
+    text(document, key)?.ok_or_else(|| missing(key))
 }
 
 /// A truth value, if it is there.
@@ -71,8 +107,20 @@ pub(super) fn take_list(document: &mut Document, key: &str) -> Check<Vec<Bson>> 
     }
 }
 
-fn wrong(key: &str, value: &Bson, expected: &str) -> String {
-    format!("`{key}` is {}, not {expected}", kind(value))
+/// What a person should know of a document whose collection has no room for unknown fields.
+pub(super) fn not_kept(document: &Document, known: &[&str]) -> Vec<String> {
+    let unknown = document.keys().filter(|key| !known.contains(&key.as_str()));
+    unknown.map(|key| format!("the field `{key}` is unknown, and not kept")).collect()
+}
+
+/// A field has a value of a kind that it can't have.
+pub(super) fn wrong(key: &str, value: &Bson, expected: &str) -> Fault {
+    Fault::of(key, format!("`{key}` is {}, not {expected}", kind(value)))
+}
+
+/// A field that must be there isn't.
+pub(super) fn missing(key: &str) -> Fault {
+    Fault::of(key, format!("no `{key}`"))
 }
 
 /// A value's type, and a number's value, in words.

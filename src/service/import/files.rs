@@ -2,7 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::report::{Collection, SkippedFile};
+use async_trait::async_trait;
+
+use super::ImportError;
+use super::lines::Lines;
+use super::report::{Collection, Skipped};
+use super::source::{DERIVED, Documents, Item, NOT_NEEDED};
+use crate::sys::spawn;
 
 /// A collection's file.
 #[derive(Debug, Clone)]
@@ -15,19 +21,56 @@ pub(super) struct Found {
     pub(super) compressed: bool,
 }
 
+/// The documents of a file.
+pub(super) struct FileDocuments {
+    name: String,
+    /// None behind the last batch.
+    lines: Option<Lines>,
+}
+
+impl FileDocuments {
+    pub(super) fn new(file: Found) -> Self {
+        let lines = Lines::new(file.path, file.compressed, file.collection == Collection::Runs);
+        Self { name: file.name, lines: Some(lines) }
+    }
+}
+
+#[async_trait]
+impl Documents for FileDocuments {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn batch(&mut self) -> Result<Vec<Item>, ImportError> {
+        let Some(mut lines) = self.lines.take() else { return Ok(Vec::new()) };
+        // Parsing a run of 16 MiB takes its time: off the event loop.
+        let read = spawn::blocking(move || {
+            let batch = lines.batch();
+            (lines, batch)
+        });
+        let (lines, batch) = read
+            .await
+            .map_err(|error| ImportError::Reader { name: self.name.clone(), reason: error.to_string() })?;
+        if !batch.is_empty() {
+            self.lines = Some(lines);
+        }
+        Ok(batch)
+    }
+}
+
 /// The collections' files in the order of their names, and everything else with the reason why it is passed over.
-pub(super) fn list(dir: &Path) -> std::io::Result<(Vec<Found>, Vec<SkippedFile>)> {
+pub(super) fn list(dir: &Path) -> std::io::Result<(Vec<Found>, Vec<Skipped>)> {
     let (mut found, mut skipped) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match classify(&name, path.is_file()) {
             Ok((collection, compressed)) => found.push(Found { collection, path, name, compressed }),
-            Err(reason) => skipped.push(SkippedFile { file: name, reason: reason.to_owned() }),
+            Err(reason) => skipped.push(Skipped { name, reason: reason.to_owned() }),
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    skipped.sort_by(|a, b| a.file.cmp(&b.file));
+    skipped.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((found, skipped))
 }
 
@@ -38,8 +81,8 @@ fn classify(name: &str, is_file: bool) -> Result<(Collection, bool), &'static st
     }
     let plain = name.strip_suffix(".gz").unwrap_or(name);
     let stem = plain.strip_suffix(".json").or_else(|| plain.strip_suffix(".jsonl")).ok_or(UNKNOWN)?;
-    if matches!(stem, "top_month" | "deltas") {
-        return Err("not needed: derived from the runs");
+    if DERIVED.contains(&stem) {
+        return Err(NOT_NEEDED);
     }
     let collection = Collection::IN_ORDER.into_iter().find(|collection| collection.name() == stem);
     Ok((collection.ok_or(UNKNOWN)?, plain.len() != name.len()))

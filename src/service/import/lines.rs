@@ -5,9 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
-use bson::Document;
 use flate2::read::MultiGzDecoder;
 
+use super::fields::Fault;
+use super::run_input::RunInput;
+use super::source::{Input, Item};
 use crate::domain::document::from_extended_json;
 
 /// Longest line that is read. A document has at most 16 MiB in MongoDB, and rarely four times that as text; a run that
@@ -18,21 +20,12 @@ const LONGEST_LINE: usize = 512 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_LINES: usize = 1000;
 
-/// A line that isn't blank.
-#[derive(Debug)]
-pub(super) struct Line {
-    /// From 1; blank lines count.
-    pub(super) number: u64,
-    /// Equal for equal texts.
-    pub(super) fingerprint: u64,
-    /// Its document, or why it holds none.
-    pub(super) document: Result<Document, String>,
-}
-
 /// The lines of a file, read when they are asked for.
 pub(super) struct Lines {
     path: PathBuf,
     compressed: bool,
+    /// Whether each is a run.
+    runs: bool,
     reader: Option<Box<dyn BufRead + Send>>,
     number: u64,
     ended: bool,
@@ -40,26 +33,26 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Nothing is opened yet.
-    pub(super) fn new(path: PathBuf, compressed: bool) -> Self {
-        Self { path, compressed, reader: None, number: 0, ended: false }
+    pub(super) fn new(path: PathBuf, compressed: bool, runs: bool) -> Self {
+        Self { path, compressed, runs, reader: None, number: 0, ended: false }
     }
 
     /// The next lines, at least one until the file ends. A file that can't be read (further) ends with a line that
     /// says so. Blocks.
-    pub(super) fn batch(&mut self) -> Vec<Line> {
+    pub(super) fn batch(&mut self) -> Vec<Item> {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         while !self.ended && bytes < BATCH_BYTES && lines.len() < BATCH_LINES {
             self.number += 1;
             match self.line() {
                 Ok(Some(text)) => {
                     bytes += text.as_ref().map_or(0, Vec::len);
-                    lines.extend(parse(self.number, text));
+                    lines.extend(parse(self.number, text, self.runs));
                 }
                 Ok(None) => self.ended = true,
                 Err(error) => {
                     self.ended = true;
                     let reason = format!("the file can't be read from here on: {error}");
-                    lines.push(Line { number: self.number, fingerprint: 0, document: Err(reason) });
+                    lines.push(unread(self.number, reason));
                 }
             }
         }
@@ -113,28 +106,39 @@ fn skip_line(reader: &mut dyn BufRead) -> std::io::Result<()> {
     }
 }
 
+fn unread(number: u64, reason: impl Into<String>) -> Item {
+    Item { line: Some(number), fingerprint: 0, input: Err(Fault::whole(reason)) }
+}
+
 /// None for a blank line.
-fn parse(number: u64, text: Result<Vec<u8>, String>) -> Option<Line> {
-    let text = match text {
+fn parse(number: u64, text: Result<Vec<u8>, String>, run: bool) -> Option<Item> {
+    let mut text = match text {
         Ok(text) => text,
-        Err(reason) => return Some(Line { number, fingerprint: 0, document: Err(reason) }),
+        Err(reason) => return Some(unread(number, reason)),
     };
-    let Ok(text) = std::str::from_utf8(&text) else {
-        return Some(Line { number, fingerprint: 0, document: Err("the line is not UTF-8".to_owned()) });
-    };
+    while text.last().is_some_and(u8::is_ascii_whitespace) {
+        text.pop();
+    }
+    let Ok(text) = String::from_utf8(text) else { return Some(unread(number, "the line is not UTF-8")) };
     // Some editors begin a file with a byte order mark.
-    let text = if number == 1 { text.trim_start_matches('\u{feff}').trim() } else { text.trim() };
-    if text.is_empty() {
+    let trimmed = if number == 1 { text.trim_start_matches('\u{feff}').trim() } else { text.trim() };
+    if trimmed.is_empty() {
         return None;
     }
+    if trimmed.starts_with('[') {
+        return Some(unread(number, "a list, not a document: export without --jsonArray"));
+    }
     let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    let document = if text.starts_with('[') {
-        Err("a list, not a document: export without --jsonArray".to_owned())
+    trimmed.hash(&mut hasher);
+    let fingerprint = hasher.finish();
+    let input = if run {
+        let whole = trimmed.len() == text.len();
+        let text = if whole { text } else { trimmed.to_owned() };
+        RunInput::from_text(text).map(|run| Input::Run(Box::new(run)))
     } else {
-        from_extended_json(text).map_err(|error| error.to_string())
+        from_extended_json(trimmed).map(Input::Document).map_err(|error| error.to_string())
     };
-    Some(Line { number, fingerprint: hasher.finish(), document })
+    Some(Item { line: Some(number), fingerprint, input: input.map_err(Fault::whole) })
 }
 
 #[cfg(test)]
@@ -161,11 +165,13 @@ mod tests {
 
     #[test]
     fn blank_lines_and_line_ends_are_no_documents() {
-        assert!(parse(2, Ok(b" \r\n".to_vec())).is_none());
-        let line = parse(1, Ok("\u{feff}{\"a\":\"\\r\\n\"}\r\n".into())).unwrap();
-        assert_eq!(line.document, Ok(bson::doc! { "a": "\r\n" }));
+        assert!(parse(2, Ok(b" \r\n".to_vec()), false).is_none());
+        let line = parse(1, Ok("\u{feff}{\"a\":\"\\r\\n\"}\r\n".into()), false).unwrap();
+        assert!(matches!(line.input, Ok(Input::Document(found)) if found == bson::doc! { "a": "\r\n" }));
         for bad in [&b"\xff"[..], b"[{}]", b"{", b"3", b"{} {}"] {
-            assert!(parse(1, Ok(bad.to_vec())).unwrap().document.is_err(), "{bad:?}");
+            for run in [false, true] {
+                assert!(parse(1, Ok(bad.to_vec()), run).unwrap().input.is_err(), "{bad:?}");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use bson::{Bson, Document};
 
 use super::Outcome;
-use super::fields::{Check, count, flag, object_id, required_text, text};
+use super::fields::{Check, Fault, count, flag, missing, not_kept, object_id, required_text, text};
 use crate::domain::ids::ShortWorkerName;
 use crate::domain::names::{is_net_name, is_short_worker_name};
 use crate::store::codec::as_date;
@@ -13,14 +13,15 @@ use crate::store::{Store, StoreResult, WorkerBlock};
 pub(super) async fn import_worker(store: &dyn Store, document: Document) -> StoreResult<Outcome> {
     let block = match read_block(&document) {
         Ok(block) => block,
-        Err(reason) => return Ok(Outcome::Rejected(reason)),
+        Err(fault) => return Ok(Outcome::Rejected(fault)),
     };
     match store.worker(&block.name).await? {
         Some(there) if there == block => Ok(Outcome::AlreadyThere),
         Some(_) => Ok(Outcome::Differs),
         None => {
             store.put_worker(&block, &[]).await?;
-            Ok(Outcome::Taken(Vec::new()))
+            let known = ["_id", "worker_name", "blocked", "message", "last_updated"];
+            Ok(Outcome::Taken(not_kept(&document, &known)))
         }
     }
 }
@@ -28,14 +29,16 @@ pub(super) async fn import_worker(store: &dyn Store, document: Document) -> Stor
 fn read_block(document: &Document) -> Check<WorkerBlock> {
     let name = required_text(document, "worker_name")?;
     if !is_short_worker_name(name) {
-        return Err("`worker_name` is not <username>-<number>cores-<2 to 8 letters and digits>".to_owned());
+        let reason = "`worker_name` is not <username>-<number>cores-<2 to 8 letters and digits>";
+        return Err(Fault::of("worker_name", reason));
     }
     Ok(WorkerBlock {
         id: object_id(document)?,
         name: ShortWorkerName(name.to_owned()),
-        blocked: flag(document, "blocked")?.ok_or("no `blocked`")?,
+        blocked: flag(document, "blocked")?.ok_or_else(|| missing("blocked"))?,
         message: text(document, "message")?.unwrap_or_default().to_owned(),
-        last_updated: as_date(document.get("last_updated")).ok_or("`last_updated` is not a date")?,
+        last_updated: as_date(document.get("last_updated"))
+            .ok_or_else(|| Fault::of("last_updated", "`last_updated` is not a date"))?,
     })
 }
 
@@ -44,7 +47,7 @@ pub(super) async fn import_net(store: &dyn Store, mut document: Document) -> Sto
     document.remove("nn");
     let name = match net_name(&document) {
         Ok(name) => name,
-        Err(reason) => return Ok(Outcome::Rejected(reason)),
+        Err(fault) => return Ok(Outcome::Rejected(fault)),
     };
     match store.net(&name).await? {
         Some(there) if there == document => Ok(Outcome::AlreadyThere),
@@ -62,7 +65,7 @@ fn net_name(document: &Document) -> Check<String> {
     count(document, "downloads")?;
     let name = required_text(document, "name")?;
     if !is_net_name(name) {
-        return Err("`name` is not nn-<12 hex digits>.nnue".to_owned());
+        return Err(Fault::of("name", "`name` is not nn-<12 hex digits>.nnue"));
     }
     Ok(name.to_owned())
 }
@@ -71,14 +74,14 @@ fn net_name(document: &Document) -> Check<String> {
 pub(super) async fn import_kv(store: &dyn Store, mut document: Document) -> StoreResult<Outcome> {
     let (key, value) = match (document.remove("_id"), document.remove("value")) {
         (Some(Bson::String(key)), Some(value)) => (key, value),
-        (Some(Bson::String(_)), None) => return Ok(Outcome::Rejected("no `value`".to_owned())),
-        _ => return Ok(Outcome::Rejected("`_id` is not a text".to_owned())),
+        (Some(Bson::String(_)), None) => return Ok(Outcome::Rejected(missing("value"))),
+        _ => return Ok(Outcome::Rejected(Fault::of("_id", "`_id` is not a text"))),
     };
-    if let Err(reason) = check_value(&key, &value) {
-        return Ok(Outcome::Rejected(reason));
+    if let Err(fault) = check_value(&key, &value) {
+        return Ok(Outcome::Rejected(fault));
     }
     if let Some(field) = document.keys().next() {
-        return Ok(Outcome::Rejected(format!("`{field}` beside `_id` and `value`")));
+        return Ok(Outcome::Rejected(Fault::of(field, format!("`{field}` beside `_id` and `value`"))));
     }
     match store.kv(&key).await? {
         Some(there) if there == value => Ok(Outcome::AlreadyThere),
@@ -100,5 +103,5 @@ fn check_value(key: &str, value: &Bson) -> Check<()> {
         }
         _ => true,
     };
-    if good { Ok(()) } else { Err("`value` is not what this key holds".to_owned()) }
+    if good { Ok(()) } else { Err(Fault::of("value", "`value` is not what this key holds")) }
 }

@@ -4,7 +4,7 @@ use bson::oid::ObjectId;
 use bson::{Bson, Document};
 
 use super::Outcome;
-use super::fields::{Check, count, object_id, required_text};
+use super::fields::{Check, Fault, count, not_kept, object_id, required_text};
 use crate::domain::ids::{RunId, TaskId, TaskKey};
 use crate::store::{Store, StoreError, StoreResult};
 
@@ -22,17 +22,19 @@ struct Upload {
 pub(super) async fn import_pgn(store: &dyn Store, document: Document) -> StoreResult<Outcome> {
     let upload = match read_upload(document) {
         Ok(upload) => upload,
-        Err(reason) => return Ok(Outcome::Rejected(reason)),
+        Err(fault) => return Ok(Outcome::Rejected(fault)),
     };
     if let Some(there) = store.pgn_by_id(upload.id).await? {
         if there == upload.bytes {
             return Ok(Outcome::AlreadyThere);
         }
-        return Ok(Outcome::Rejected("there are other games with that `_id`".to_owned()));
+        return Ok(Outcome::Rejected(Fault::of("_id", "there are other games with that `_id`")));
     }
     match store.insert_pgn(upload.key, upload.id, &upload.bytes).await {
         Ok(()) => Ok(Outcome::Taken(upload.warnings)),
-        Err(StoreError::Duplicate(what)) => Ok(Outcome::Rejected(format!("there is already a {what}"))),
+        Err(StoreError::Duplicate(what)) => {
+            Ok(Outcome::Rejected(Fault::of("_id", format!("there is already a {what}"))))
+        }
         Err(error) => Err(error),
     }
 }
@@ -40,15 +42,15 @@ pub(super) async fn import_pgn(store: &dyn Store, document: Document) -> StoreRe
 fn read_upload(mut document: Document) -> Check<Upload> {
     let id = object_id(&document)?;
     let key = task_key(required_text(&document, "run_id")?)
-        .ok_or("`run_id` is not <24 hex digits>-<task number>")?;
+        .ok_or_else(|| Fault::of("run_id", "`run_id` is not <24 hex digits>-<task number>"))?;
     let size = count(&document, "size")?;
     let Some(Bson::Binary(binary)) = document.remove("pgn_zip") else {
-        return Err("`pgn_zip` is not binary".to_owned());
+        return Err(Fault::of("pgn_zip", "`pgn_zip` is not binary"));
     };
     if !binary.bytes.starts_with(&GZIP) {
-        return Err("`pgn_zip` is not gzip".to_owned());
+        return Err(Fault::of("pgn_zip", "`pgn_zip` is not gzip"));
     }
-    let mut warnings = Vec::new();
+    let mut warnings = not_kept(&document, &["_id", "run_id", "size"]);
     let bytes = u64::try_from(binary.bytes.len()).unwrap_or(u64::MAX);
     if size != Some(bytes) {
         warnings.push(format!("`size` is not the {bytes} bytes of `pgn_zip`; corrected"));

@@ -5,9 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Outcome;
+use super::fields::Fault;
 
 /// A collection of fishtest's that is imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Collection {
     /// Key-value pairs.
@@ -59,19 +60,36 @@ impl Collection {
 /// Something about one document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Remark {
-    /// Name of the file.
-    pub file: String,
-    /// Line, from 1.
-    pub line: u64,
+    /// Name of the file, or of the collection.
+    pub source: String,
+    /// Line of the file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The document's `_id`, if it has one: an object id in hex, anything else as extended JSON.
+    #[serde(rename = "_id")]
+    pub id: Option<String>,
     /// What names the document in its collection.
     pub identity: String,
+    /// Path of the field that is at fault, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// What is to be said.
     pub reason: String,
 }
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}: {}", self.file, self.line, self.identity, self.reason)
+        f.write_str(&self.source)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.identity)?;
+        // Whoever looks for it in a database needs the `_id`; in a file there is the line.
+        match &self.id {
+            Some(id) if self.line.is_none() && *id != self.identity => write!(f, " (_id {id})")?,
+            _ => {}
+        }
+        write!(f, ": {}", self.reason)
     }
 }
 
@@ -80,7 +98,7 @@ impl fmt::Display for Remark {
 pub struct CollectionReport {
     /// Which one.
     pub collection: Collection,
-    /// Lines that are not blank.
+    /// Documents, or lines that are not blank.
     pub documents: u64,
     /// Those that are in the store now and weren't before.
     pub taken: u64,
@@ -104,41 +122,65 @@ impl CollectionReport {
         }
     }
 
-    pub(super) fn count(&mut self, file: &str, line: u64, identity: String, outcome: Outcome) {
-        let remark = |reason| Remark { file: file.to_owned(), line, identity: identity.clone(), reason };
+    pub(super) fn count(&mut self, name: Name, outcome: Outcome) {
         self.documents += 1;
         match outcome {
             Outcome::Taken(warnings) => {
                 self.taken += 1;
-                self.warnings.extend(warnings.into_iter().map(remark));
+                self.warnings.extend(warnings.into_iter().map(|warning| name.remark(None, warning)));
             }
             Outcome::AlreadyThere => self.already_there += 1,
             Outcome::Differs => {
                 self.already_there += 1;
                 let reason = "is there already, with other content, which stays";
-                self.warnings.push(remark(reason.to_owned()));
+                self.warnings.push(name.remark(None, reason.to_owned()));
             }
-            Outcome::Rejected(reason) => self.rejected.push(remark(reason)),
+            Outcome::Rejected(Fault { field, reason }) => self.rejected.push(name.remark(field, reason)),
         }
     }
 }
 
-/// A file that isn't imported.
+/// How a report speaks of a document.
+#[derive(Debug, Clone)]
+pub(super) struct Name {
+    pub(super) source: String,
+    pub(super) line: Option<u64>,
+    pub(super) id: Option<String>,
+    pub(super) identity: String,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.source),
+            None => write!(f, "{} {}", self.source, self.id.as_deref().unwrap_or("without _id")),
+        }
+    }
+}
+
+impl Name {
+    fn remark(&self, field: Option<String>, reason: String) -> Remark {
+        let Self { source, line, id, identity } = self.clone();
+        Remark { source, line, id, identity, field, reason }
+    }
+}
+
+/// A file or a collection that isn't imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SkippedFile {
-    /// Name of the file.
-    pub file: String,
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
     /// Why.
     pub reason: String,
 }
 
-/// What became of everything in the directory.
+/// What became of everything in the directory or the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImportReport {
-    /// Per collection that has a file, in the order of import.
+    /// Per collection that is there, in the order of import.
     pub collections: Vec<CollectionReport>,
-    /// Files that were passed over.
-    pub skipped_files: Vec<SkippedFile>,
+    /// Files or collections that were passed over.
+    pub skipped: Vec<Skipped>,
 }
 
 impl ImportReport {
@@ -152,7 +194,7 @@ impl ImportReport {
         self.collections.iter().map(|collection| collection.taken).sum()
     }
 
-    /// A collection's part, if it had a file.
+    /// A collection's part, if it was there.
     pub fn collection(&self, collection: Collection) -> Option<&CollectionReport> {
         self.collections.iter().find(|report| report.collection == collection)
     }
@@ -171,8 +213,8 @@ impl fmt::Display for ImportReport {
                 report.rejected.len(),
             )?;
         }
-        for SkippedFile { file, reason } in &self.skipped_files {
-            writeln!(f, "skipped {file}: {reason}")?;
+        for Skipped { name, reason } in &self.skipped {
+            writeln!(f, "skipped {name}: {reason}")?;
         }
         for remark in self.collections.iter().flat_map(|report| &report.rejected) {
             writeln!(f, "rejected {remark}")?;

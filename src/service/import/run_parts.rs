@@ -1,8 +1,11 @@
 //! From fishtest's document of a run to a run and its tasks (`spec/storage.md` section 3).
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
 use bson::{Bson, Document, doc};
 
-use super::fields::{Check, count, document, flag, object_id, take_list, text};
+use super::fields::{Check, Fault, count, document, flag, missing, object_id, take_list, text};
+use super::run_input::{Elements, RunInput};
 use crate::domain::fold::{Record, growth_of};
 use crate::domain::ids::{Generation, RunId, TaskId, TaskKey, Version, WriteId};
 use crate::domain::results::Stats;
@@ -14,93 +17,117 @@ use crate::store::{RunMeta, StoredRun, legacy_form};
 /// The newest layout of runs that is understood.
 const NEWEST: u64 = 24;
 
-/// A run, taken apart.
+/// A run, looked through.
 pub(super) struct RunParts {
     pub(super) run: StoredRun,
     /// All tasks in order.
-    pub(super) tasks: Vec<TaskRecord>,
+    pub(super) tasks: TaskReader,
     /// What is odd about it.
     pub(super) warnings: Vec<String>,
 }
 
-/// Takes a run apart, or says why it can't be taken.
-pub(super) fn split(mut doc: Document) -> Check<RunParts> {
+/// Looks through a run, or says why it can't be taken.
+pub(super) fn split(input: RunInput) -> Check<RunParts> {
+    let RunInput { rest: mut doc, tasks, bad_tasks } = input;
     let id = RunId(object_id(&doc)?);
     if let Some(version) = count(&doc, "version")?.filter(|version| *version > NEWEST) {
-        return Err(format!("version {version} is newer than the newest known one, {NEWEST}"));
+        let reason = format!("version {version} is newer than the newest known one, {NEWEST}");
+        return Err(Fault::of("version", reason));
     }
     if doc.contains_key(OWN) {
-        return Err(format!("the field name `{OWN}` is reserved"));
+        return Err(reserved());
     }
-    let finished = flag(&doc, "finished")?.ok_or("no `finished`")?;
+    let finished = flag(&doc, "finished")?.ok_or_else(|| missing("finished"))?;
     for key in ["approved", "deleted", "failed", "is_green", "is_yellow"] {
         flag(&doc, key)?;
     }
     document(&doc, "results")?;
+    for list in ["tasks", "bad_tasks"] {
+        take_list(&mut doc, list)?;
+    }
     let mut warnings = Vec::new();
-    let (tasks, bad_tasks) = (take_list(&mut doc, "tasks")?, take_list(&mut doc, "bad_tasks")?);
-    let mut tasks = Tasks::read(id, tasks)?;
-    let unmatched = tasks.mark(bad_tasks)?;
+    let (mut survey, mut reader) = survey(id, tasks)?;
+    let unmatched = reader.mark(bad_tasks, &mut survey)?;
     if !unmatched.is_empty() {
         warnings
             .push(format!("{} entries of `bad_tasks` have no task; kept, but not shown", unmatched.len()));
         doc.insert(OWN, doc! { "bad_tasks": unmatched });
     }
-    tasks.note_forms()?;
     let phase = if finished { Phase::Finished } else { Phase::Running };
     let mut meta = RunMeta::new(phase);
-    let args = document(&doc, "args")?.ok_or("no `args`")?;
-    text(args, "username")?;
-    if document(args, "sprt")?.is_some() {
+    let args = document(&doc, "args")?.ok_or_else(|| missing("args"))?;
+    let of_args = |fault: Fault| fault.below("args");
+    text(args, "username").map_err(of_args)?;
+    if document(args, "sprt").map_err(of_args)?.is_some() {
         // Whatever has been played is in the stored test.
-        meta.folded = growth_of(&tasks.results);
+        meta.folded = growth_of(&survey.results);
     }
-    document(args, "spsa")?;
+    document(args, "spsa").map_err(of_args)?;
     if !finished {
         check_schedulable(args, meta.folded)?;
     }
-    tasks.compare(&doc, finished, &mut warnings);
-    Ok(RunParts { run: StoredRun { id, doc, meta }, tasks: tasks.records, warnings })
+    survey.compare(&doc, finished, &mut warnings);
+    Ok(RunParts { run: StoredRun { id, doc, meta }, tasks: reader, warnings })
+}
+
+fn reserved() -> Fault {
+    Fault::of(OWN, format!("the field name `{OWN}` is reserved"))
 }
 
 /// An unfinished run that the schedule can't load would keep the whole farm from starting.
 fn check_schedulable(args: &Document, folded: [i64; 8]) -> Check<()> {
-    count(args, "num_games")?.ok_or("unfinished, and no `num_games`")?;
-    let unreadable = |error: crate::domain::fold::RecordError| format!("unfinished, and {error}");
+    let games = count(args, "num_games").map_err(|fault| fault.below("args"))?;
+    games.ok_or_else(|| Fault::of("args.num_games", "unfinished, and no `num_games`"))?;
+    let unreadable =
+        |error: crate::domain::fold::RecordError| Fault::of("args", format!("unfinished, and {error}"));
     let record = Record::from_args(args, folded).map_err(unreadable)?;
     let text = record.to_text().map_err(unreadable)?;
     Record::parse(&text).map_err(unreadable)?;
     Ok(())
 }
 
-/// A run's tasks on their way.
-struct Tasks {
-    originals: Vec<Document>,
-    records: Vec<TaskRecord>,
-    results: Stats,
+/// A run's tasks in order, each made from its document when its turn comes.
+pub(super) struct TaskReader {
+    run: RunId,
+    tasks: Elements,
+    bad_tasks: Elements,
+    /// By the number of a purged task, its copy: position among those with a task, and index in the list.
+    marks: HashMap<usize, (u32, usize)>,
+    next: usize,
+    /// Games of the tasks before.
     total_games: u64,
 }
 
-impl Tasks {
-    fn read(run: RunId, list: Vec<Bson>) -> Check<Self> {
-        let mut tasks = Self {
-            originals: Vec::with_capacity(list.len()),
-            records: Vec::with_capacity(list.len()),
-            results: Stats::default(),
-            total_games: 0,
-        };
-        for (index, task) in list.into_iter().enumerate() {
-            let at = |reason: String| format!("`tasks`[{index}]: {reason}");
-            let Bson::Document(task) = task else { return Err(at("not a document".to_owned())) };
-            let number = u32::try_from(index).map_err(|_| at("too many tasks".to_owned()))?;
-            tasks.add(TaskKey { run, task: TaskId(number) }, task).map_err(at)?;
+impl TaskReader {
+    /// The next tasks, up to `limit`.
+    pub(super) fn page(&mut self, limit: usize) -> Check<Vec<TaskRecord>> {
+        let mut page = Vec::new();
+        while page.len() < limit && !self.is_done() {
+            let index = self.next;
+            let (mut record, original) = self.read_next().map_err(|fault| fault.within("tasks", index))?;
+            if let Some((position, entry)) = self.marks.get(&index) {
+                let entry = self.bad_tasks.get(*entry).map_err(|fault| fault.within("bad_tasks", *entry))?;
+                set_mark(&mut record, *position, &entry);
+            }
+            // Where the task is written otherwise than today.
+            let written = plain_task(&record);
+            legacy_form::note(&mut record.extra, &written, &original);
+            page.push(record);
         }
-        Ok(tasks)
+        Ok(page)
     }
 
-    fn add(&mut self, key: TaskKey, original: Document) -> Check<()> {
+    /// Whether no task is left.
+    pub(super) fn is_done(&self) -> bool {
+        self.next >= self.tasks.len()
+    }
+
+    fn read_next(&mut self) -> Check<(TaskRecord, Document)> {
+        let original = self.tasks.get(self.next)?;
+        let number = u32::try_from(self.next).map_err(|_| Fault::whole("too many tasks"))?;
+        let key = TaskKey { run: self.run, task: TaskId(number) };
         if original.contains_key(OWN) {
-            return Err(format!("the field name `{OWN}` is reserved"));
+            return Err(reserved());
         }
         flag(&original, "active")?;
         count(&original, "num_games")?;
@@ -111,71 +138,99 @@ impl Tasks {
         }
         // The version that a claim gets: one of this server's writes comes after it.
         let record = read_task(key, Generation(0), Version(1), WriteId(0), original.clone());
-        let mut record = record.map_err(|error| error.to_string())?;
+        let mut record = record.map_err(|error| Fault::whole(error.to_string()))?;
         // Openings are dealt in the order of the tasks.
         record.start = start.unwrap_or(self.total_games);
-        let results = self.results.plus(&record.stats).ok_or("the results leave the range of a count")?;
-        if record.start.checked_add(record.num_games).is_none() || i64::try_from(results.games()).is_err() {
-            return Err("the numbers of games leave the range of a count".to_owned());
-        }
-        self.results = results;
         self.total_games = self.total_games.saturating_add(record.num_games);
-        self.originals.push(original);
-        self.records.push(record);
-        Ok(())
+        self.next += 1;
+        Ok((record, original))
     }
 
-    /// Puts the purged tasks' copies where they belong; those that belong nowhere come back.
-    fn mark(&mut self, bad_tasks: Vec<Bson>) -> Check<Vec<Document>> {
-        let (mut unmatched, mut position) = (Vec::new(), 0);
-        for (index, entry) in bad_tasks.into_iter().enumerate() {
-            let Bson::Document(entry) = entry else {
-                return Err(format!("`bad_tasks`[{index}] is not a document"));
-            };
-            if let Some(stats) =
-                document(&entry, "stats").map_err(|e| format!("`bad_tasks`[{index}]: {e}"))?
-            {
-                check_stats(stats).map_err(|reason| format!("`bad_tasks`[{index}]: {reason}"))?;
+    /// Finds the purged tasks' copies their tasks; those that belong nowhere come back.
+    fn mark(&mut self, bad_tasks: Elements, survey: &mut Survey) -> Check<Vec<Document>> {
+        let mut unmatched = Vec::new();
+        let mut position = 0;
+        for index in 0..bad_tasks.len() {
+            let at = |fault: Fault| fault.within("bad_tasks", index);
+            let entry = bad_tasks.get(index).map_err(at)?;
+            if let Some(stats) = document(&entry, "stats").map_err(at)? {
+                check_stats(stats).map_err(at)?;
             }
-            let target = self.task_of(&entry).filter(|_| !entry.contains_key(OWN));
-            let Some(record) = target.and_then(|number| self.records.get_mut(number)) else {
+            let target = if entry.contains_key(OWN) { None } else { survey.task_of(&entry, &self.marks) };
+            let Some(task) = target else {
                 unmatched.push(entry);
                 continue;
             };
-            set_mark(record, position, &entry);
+            self.marks.insert(task, (position, index));
             position += 1;
         }
+        self.bad_tasks = bad_tasks;
         Ok(unmatched)
+    }
+}
+
+/// What a first pass over a run's tasks finds out.
+#[derive(Default)]
+struct Survey {
+    results: Stats,
+    workers: u64,
+    cores: u64,
+    committed: u64,
+    total_games: u64,
+    /// Tasks that are marked as purged.
+    purged: HashSet<usize>,
+    /// The same by their size and worker, in order.
+    purged_alike: HashMap<(u64, Option<String>), VecDeque<usize>>,
+}
+
+/// Reads all tasks once; the reader that comes back begins anew.
+fn survey(run: RunId, tasks: Elements) -> Check<(Survey, TaskReader)> {
+    let bad_tasks = Elements::default();
+    let mut reader = TaskReader { run, tasks, bad_tasks, marks: HashMap::new(), next: 0, total_games: 0 };
+    let mut survey = Survey::default();
+    while !reader.is_done() {
+        let index = reader.next;
+        let read = reader.read_next().and_then(|(record, original)| survey.add(index, &record, &original));
+        read.map_err(|fault| fault.within("tasks", index))?;
+    }
+    survey.total_games = reader.total_games;
+    (reader.next, reader.total_games) = (0, 0);
+    Ok((survey, reader))
+}
+
+impl Survey {
+    fn add(&mut self, index: usize, task: &TaskRecord, original: &Document) -> Check<()> {
+        let too_many = || Fault::of("stats", "the results leave the range of a count");
+        self.results = self.results.plus(&task.stats).ok_or_else(too_many)?;
+        if task.start.checked_add(task.num_games).is_none() || i64::try_from(self.results.games()).is_err() {
+            return Err(Fault::of("num_games", "the numbers of games leave the range of a count"));
+        }
+        self.committed = self.committed.saturating_add(task.committed());
+        if task.active {
+            self.workers += 1;
+            self.cores += task.worker.as_ref().map_or(0, |worker| u64::from(worker.concurrency));
+        } else if original.get_bool("bad").unwrap_or(false) {
+            self.purged.insert(index);
+            let worker = task.worker.as_ref().map(|worker| worker.unique_key.clone());
+            self.purged_alike.entry((task.num_games, worker)).or_default().push_back(index);
+        }
+        Ok(())
     }
 
     /// The task whose copy this is: by its number, or, in old runs, the first purged task of that size and worker.
-    fn task_of(&self, entry: &Document) -> Option<usize> {
-        let is_free = |number: usize| {
-            let marked = self.originals.get(number)?.get_bool("bad").unwrap_or(false);
-            let record = self.records.get(number)?;
-            (marked && !record.active && record.bad.is_none()).then_some(record)
-        };
+    fn task_of(&mut self, entry: &Document, taken: &HashMap<usize, (u32, usize)>) -> Option<usize> {
         if let Some(number) = entry.get("task_id") {
             let number = usize::try_from(as_count(Some(number))?).ok()?;
-            return is_free(number).map(|_| number);
+            return Some(number).filter(|number| self.purged.contains(number) && !taken.contains_key(number));
         }
-        let games = as_count(entry.get("num_games"));
-        let worker = entry.get_document("worker_info").ok().and_then(|info| info.get_str("unique_key").ok());
-        (0..self.records.len()).find(|number| {
-            is_free(*number).is_some_and(|record| {
-                Some(record.num_games) == games
-                    && record.worker.as_ref().map(|worker| worker.unique_key.as_str()) == worker
-            })
-        })
-    }
-
-    /// Notes where a task is written otherwise than today.
-    fn note_forms(&mut self) -> Check<()> {
-        for (record, original) in self.records.iter_mut().zip(&self.originals) {
-            let written = plain_task(record);
-            legacy_form::note(&mut record.extra, &written, original);
+        let games = as_count(entry.get("num_games"))?;
+        let info = entry.get_document("worker_info").ok();
+        let worker = info.and_then(|info| info.get_str("unique_key").ok()).map(str::to_owned);
+        let alike = self.purged_alike.get_mut(&(games, worker))?;
+        while alike.front().is_some_and(|number| taken.contains_key(number)) {
+            alike.pop_front();
         }
-        Ok(())
+        alike.front().copied()
     }
 
     /// Says where the stored sums aren't those of the tasks.
@@ -185,16 +240,9 @@ impl Tasks {
             warnings
                 .push(format!("`results` are not the sum of the tasks: {stored:?}, not {:?}", self.results));
         }
-        let active = self.records.iter().filter(|task| task.active);
-        let (mut workers, mut cores) = (0, 0_u64);
-        for task in active {
-            workers += 1;
-            cores += task.worker.as_ref().map_or(0, |worker| u64::from(worker.concurrency));
-        }
-        let committed = self.records.iter().fold(0, |sum: u64, task| sum.saturating_add(task.committed()));
-        let mut sums = vec![("workers", workers), ("cores", cores)];
+        let mut sums = vec![("workers", self.workers), ("cores", self.cores)];
         if !finished {
-            sums.extend([("committed_games", committed), ("total_games", self.total_games)]);
+            sums.extend([("committed_games", self.committed), ("total_games", self.total_games)]);
         }
         for (key, sum) in sums {
             let stored = as_count(doc.get(key)).unwrap_or(0);
@@ -207,14 +255,17 @@ impl Tasks {
 
 fn check_stats(stats: &Document) -> Check<()> {
     for key in ["wins", "losses", "draws", "crashes", "time_losses"] {
-        count(stats, key)?;
+        count(stats, key).map_err(|fault| fault.below("stats"))?;
     }
     match stats.get("pentanomial") {
         None => Ok(()),
         Some(Bson::Array(pairs)) if pairs.len() == 5 && pairs.iter().all(|p| as_count(Some(p)).is_some()) => {
             Ok(())
         }
-        Some(_) => Err("`pentanomial` is not five whole numbers of at least 0".to_owned()),
+        Some(_) => {
+            let reason = "`pentanomial` is not five whole numbers of at least 0";
+            Err(Fault::of("stats.pentanomial", reason))
+        }
     }
 }
 

@@ -3,37 +3,48 @@
 use bson::Document;
 
 use super::Outcome;
-use super::run_parts::{RunParts, split};
+use super::fields::{Check, Fault};
+use super::run_input::RunInput;
+use super::run_parts::{RunParts, TaskReader, split};
 use crate::domain::ids::{Generation, RunId, TaskId};
-use crate::domain::task::TaskRecord;
 use crate::store::{NO_VERSION, RunMeta, Store, StoreError, StoreResult, codec};
+use crate::sys::spawn;
 
 /// Tasks in one write.
 const CHUNK: usize = 200;
 
 /// Imports a run. Its tasks go first: a run that is there is there completely, so that an interrupted import can be
 /// started again, and no server finds half a run.
-pub(super) async fn import_run(store: &dyn Store, document: Document) -> StoreResult<Outcome> {
-    let RunParts { run, tasks, warnings } = match split(document) {
-        Ok(parts) => parts,
-        Err(reason) => return Ok(Outcome::Rejected(reason)),
+pub(super) async fn import_run(store: &dyn Store, input: RunInput) -> StoreResult<Outcome> {
+    // Looking through hundreds of thousands of tasks takes its time: off the event loop.
+    let parts = match spawn::blocking(move || split(input)).await {
+        Ok(Ok(parts)) => parts,
+        Ok(Err(fault)) => return Ok(Outcome::Rejected(fault)),
+        Err(error) => return Ok(Outcome::Rejected(Fault::whole(format!("reading it failed: {error}")))),
     };
-    let another = || Outcome::Rejected("there is another run with that `_id`".to_owned());
-    let stored = stored_tasks_agree(store, run.id, &tasks).await?;
+    let RunParts { run, mut tasks, warnings } = parts;
+    let another = || Outcome::Rejected(Fault::of("_id", "there is another run with that `_id`"));
+    let stored = match stored_tasks_agree(store, run.id, &mut tasks).await? {
+        Ok(stored) => stored,
+        Err(fault) => return Ok(Outcome::Rejected(fault)),
+    };
     if let Some(there) = store.run(run.id).await? {
         if !untouched(&there.meta) {
             // It lives here now, and has gone on.
             return Ok(Outcome::AlreadyThere);
         }
-        let same = stored == Some(tasks.len()) && encoded(&there.doc)? == encoded(&run.doc)?;
+        let same = stored && tasks.is_done() && encoded(&there.doc)? == encoded(&run.doc)?;
         return Ok(if same { Outcome::AlreadyThere } else { another() });
     }
-    let Some(stored) = stored else {
+    if !stored {
         let reason = "an interrupted import of another export has left other tasks of this run";
-        return Ok(Outcome::Rejected(reason.to_owned()));
-    };
-    for chunk in tasks.get(stored..).unwrap_or_default().chunks(CHUNK) {
-        store.insert_tasks(chunk).await?;
+        return Ok(Outcome::Rejected(Fault::of("tasks", reason)));
+    }
+    while !tasks.is_done() {
+        match tasks.page(CHUNK) {
+            Ok(page) => store.insert_tasks(&page).await?,
+            Err(fault) => return Ok(Outcome::Rejected(fault)),
+        }
     }
     match store.insert_run(&run, &[]).await {
         Ok(()) => Ok(Outcome::Taken(warnings)),
@@ -47,28 +58,31 @@ fn untouched(meta: &RunMeta) -> bool {
     meta.generation == Generation(0) && meta.version == NO_VERSION && meta.args_version == 1
 }
 
-/// How many tasks of the run are in the store, if they are the first of these.
+/// Whether what is in the store of the run's tasks are the first of these. The reader then stands behind them.
 async fn stored_tasks_agree(
     store: &dyn Store,
     run: RunId,
-    tasks: &[TaskRecord],
-) -> StoreResult<Option<usize>> {
-    let mut stored = 0;
+    tasks: &mut TaskReader,
+) -> StoreResult<Check<bool>> {
+    let mut from = TaskId(0);
     loop {
-        let from = TaskId(u32::try_from(stored).unwrap_or(u32::MAX));
-        let page = store.tasks(run, from, CHUNK).await?;
-        for there in &page {
-            let Some(ours) = tasks.get(stored) else { return Ok(None) };
+        let stored = store.tasks(run, from, CHUNK).await?;
+        let ours = match tasks.page(stored.len()) {
+            Ok(ours) => ours,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if ours.len() < stored.len() {
+            return Ok(Ok(false));
+        }
+        for (there, ours) in stored.iter().zip(&ours) {
             let same = there.key == ours.key
                 && encoded(&codec::task_document(there)?)? == encoded(&codec::task_document(ours)?)?;
             if !same {
-                return Ok(None);
+                return Ok(Ok(false));
             }
-            stored += 1;
         }
-        if page.len() < CHUNK {
-            return Ok(Some(stored));
-        }
+        let Some(last) = stored.last().filter(|_| stored.len() == CHUNK) else { return Ok(Ok(true)) };
+        from = TaskId(last.key.task.0.saturating_add(1));
     }
 }
 

@@ -180,6 +180,10 @@ impl SchedulingState for MemoryState {
         self.read(|tables, _| Ok(tables.peek_dirty(filter)))
     }
 
+    async fn count_dirty(&self) -> StateResult<usize> {
+        self.read(|tables, _| Ok(tables.dirty.len()))
+    }
+
     async fn ack_dirty(&self, generation: Generation, acks: &[DurableAck]) -> StateResult<()> {
         self.change(generation, |tables, _| {
             for ack in acks {

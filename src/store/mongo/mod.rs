@@ -11,6 +11,7 @@ mod commit;
 mod entries;
 mod failure;
 mod fence;
+mod fishtest;
 mod layout;
 mod migrate;
 mod misc;
@@ -34,6 +35,7 @@ use bson::Document;
 use mongodb::{Client, Collection, Cursor, Database};
 use parking_lot::Mutex;
 
+pub use self::fishtest::{ExportMark, FishtestDatabase, Layout, Walk};
 pub use self::migrate::{MIGRATIONS, MigrateError};
 pub use self::server::ServerFacts;
 pub use self::settings::{MongoSettings, MongoUrl};
