@@ -21,7 +21,7 @@ use shoal::service::{Farm, FarmSettings, ServiceResult};
 use shoal::state::memory::MemoryState;
 use shoal::store::codec::{as_count, read_stats};
 use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
-use shoal::store::{APPROVERS, RunMeta, StoredRun, User};
+use shoal::store::{APPROVERS, RunMeta, SharedStore, StoredRun, User};
 use shoal::sys::clock::ManualClock;
 use shoal::sys::random;
 use tempfile::TempDir;
@@ -58,16 +58,21 @@ impl World {
 
     /// Starts a farm over the file, rebuilt.
     pub fn start(&self) -> Life {
+        self.faults.heal();
+        self.start_on(async {
+            let inner = SqliteStore::open(self.directory.path().join(DATABASE_FILE), Mode::Serve).unwrap();
+            Arc::new(FaultyStore { inner, faults: self.faults.clone() }) as SharedStore
+        })
+    }
+
+    /// The same over a store that is opened in the farm's own life.
+    pub fn start_on(&self, store: impl Future<Output = SharedStore>) -> Life {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let inner = SqliteStore::open(self.directory.path().join(DATABASE_FILE), Mode::Serve).unwrap();
-        let faults = self.faults.clone();
-        faults.heal();
         let clock = Arc::new(self.clock.clone());
         let farm = runtime.block_on(async {
-            let store = FaultyStore { inner, faults: faults.clone() };
             let state = Arc::new(MemoryState::new(clock.clone()));
-            let farm = Farm::new(state, Arc::new(store), clock, self.settings.clone());
+            let farm = Farm::new(state, store.await, clock, self.settings.clone());
             farm.rebuild().await.unwrap();
             farm
         });
@@ -84,12 +89,7 @@ impl World {
         let mut world = Self::new();
         change(&mut world.settings);
         let life = world.start();
-        life.run(async {
-            for (name, groups) in [("alice", vec![]), ("bob", vec![APPROVERS.to_owned()]), ("carol", vec![])]
-            {
-                life.farm.store.insert_user(&user(name, groups)).await.unwrap();
-            }
-        });
+        life.add_accounts();
         (world, life)
     }
 }
@@ -97,6 +97,16 @@ impl World {
 impl Life {
     pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.as_ref().unwrap().block_on(work)
+    }
+
+    /// Accounts: alice submits, bob approves, carol has machines.
+    pub fn add_accounts(&self) {
+        self.run(async {
+            for (name, groups) in [("alice", vec![]), ("bob", vec![APPROVERS.to_owned()]), ("carol", vec![])]
+            {
+                self.farm.store.insert_user(&user(name, groups)).await.unwrap();
+            }
+        });
     }
 
     /// The process dies: whatever is under way is dropped where it stands.
