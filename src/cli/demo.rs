@@ -89,16 +89,18 @@ async fn show(dir: &Path) -> CliResult {
         max_seconds: Some(LIMIT),
         ..StopCondition::default()
     };
-    let interrupt = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
+    let interrupt = super::serve::terminated();
     let mut view = DemoView::stdout();
     let report = run_observed(options, interrupt, &mut view).await.map_err(CliError::failed)?;
-    let lines = closing(&farm, &run, &report).await?;
+    let (is_decided, lines) = closing(&farm, &run, &report).await?;
     view.finish(&lines).map_err(CliError::failed)?;
     running.stop().await;
     std::io::stdout().flush().map_err(CliError::failed)?;
-    if report.broken().is_empty() { Ok(ExitCode::SUCCESS) } else { Ok(ExitCode::from(FOUND_FAULTS)) }
+    match (report.broken().is_empty(), is_decided) {
+        (true, true) => Ok(ExitCode::SUCCESS),
+        (true, false) => Ok(ExitCode::FAILURE),
+        (false, _) => Ok(ExitCode::from(FOUND_FAULTS)),
+    }
 }
 
 /// Two accounts and an approved run; returns its id.
@@ -143,8 +145,8 @@ async fn prepare(farm: &Arc<Farm>, password: &str) -> Result<String, CliError> {
     Ok(run)
 }
 
-/// The result as the event log phrases it, and what to do next.
-async fn closing(farm: &Farm, run: &str, report: &Report) -> Result<Vec<String>, CliError> {
+/// Whether there is a result; as the event log phrases it, and what to do next.
+async fn closing(farm: &Farm, run: &str, report: &Report) -> Result<(bool, Vec<String>), CliError> {
     let query = json!({ "action": "finished_run", "run_id": run }).to_string();
     let query = ActionQuery::parse(query.as_bytes()).map_err(CliError::failed)?;
     let entries: Vec<Document> = farm.store.find_actions(&query, 1).await.map_err(CliError::failed)?;
@@ -176,5 +178,5 @@ async fn closing(farm: &Farm, run: &str, report: &Report) -> Result<Vec<String>,
     );
     lines.push("    shoal run approve RUN --by APPROVER".to_owned());
     lines.push("    python3 worker.py NAME PASSWORD --protocol http --host HOST --port 8080".to_owned());
-    Ok(lines)
+    Ok((message.is_some(), lines))
 }

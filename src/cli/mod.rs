@@ -9,6 +9,7 @@ pub mod export;
 pub mod from_git;
 pub mod import;
 pub mod migrate;
+pub mod net;
 pub mod run;
 pub mod serve;
 pub mod simulate;
@@ -45,6 +46,9 @@ enum Command {
     /// Workers: block, unblock, list the blocked ones.
     #[command(subcommand)]
     Worker(worker::WorkerCommand),
+    /// Networks: make them known.
+    #[command(subcommand)]
+    Net(net::NetCommand),
     /// Opening books: what workers check a book against.
     #[command(subcommand)]
     Books(run::BooksCommand),
@@ -134,6 +138,7 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::User(command) => user::execute(&load()?, command).await,
         Command::Run(command) => run::execute(&load()?, *command).await,
         Command::Worker(command) => worker::execute(&load()?, command).await,
+        Command::Net(command) => net::execute(&load()?, command).await,
         Command::Books(command) => run::books(&load()?, command).await,
         Command::Migrate(command) => migrate::execute(&load()?, command).await,
         Command::Import(args) => import::execute(&load()?, args).await,

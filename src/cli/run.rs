@@ -12,7 +12,8 @@ use crate::service::control::Control;
 /// Commands about runs.
 #[derive(Debug, Subcommand)]
 pub enum RunCommand {
-    /// Create a run from a JSON file, from flags, or both (flags win). Prints its id.
+    /// Create a run from a JSON file, from flags, or both (flags win). Prints its id. A tuning run, a filter of
+    /// architectures, a compiler and adjudication are for the file.
     Create(Box<CreateArgs>),
     /// Approve a run; nobody approves their own.
     Approve {

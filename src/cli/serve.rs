@@ -194,7 +194,7 @@ async fn system_event(farm: &Farm, message: &str) {
 }
 
 /// Completes at SIGTERM or Ctrl-C.
-async fn terminated() {
+pub(super) async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {

@@ -120,8 +120,9 @@ settings! {
     /// Largest size of an upload's games when unpacked; the bound against archives that explode.
     max_unpacked_pgn: u64 = "4GiB", "--max-unpacked-pgn", "SHOAL_MAX_UNPACKED_PGN", "SIZE", parse::bytes;
 
-    /// Where networks are downloaded from: workers are sent to `URL/nn/NAME`. `none` is this server itself, as
-    /// the worker addressed it; the empty text makes the address relative.
+    /// Where the files of networks lie: workers are sent to `URL/nn/NAME`, such as `https://data.stockfishchess.org`.
+    /// `none` makes the address relative: then a proxy before this server has to answer `/nn/`, which it does not by
+    /// itself.
     nn_url: Option<String> = "none", "--nn-url", "SHOAL_NN_URL" or "FISHTEST_NN_URL", "URL|none", parse::nn_url;
 
     /// Where GitHub's API is asked, every 15 minutes, for the table of opening books and the commit of the official

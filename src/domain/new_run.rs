@@ -10,6 +10,7 @@ use bson::{Bson, DateTime, Document, doc};
 use super::arch::{SUPPORTED_COMPILERS, is_supported_compiler};
 use super::arch_filter::ArchFilter;
 use super::bson_number::int;
+use super::names::is_net_name;
 use super::number::{is_digits, is_positive_integer};
 use super::spsa::create::{SpsaForm, create};
 use super::time_control::{check_form, is_ltc, sprt_batch_size, tc_base, tc_ratio};
@@ -255,11 +256,6 @@ fn check_repo(field: &'static str, repo: &str) -> Result<(), NewRunError> {
 
 fn is_lower_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
-
-fn is_net_name(name: &str) -> bool {
-    let digits = name.strip_prefix("nn-").and_then(|rest| rest.strip_suffix(".nnue"));
-    digits.is_some_and(|digits| is_lower_hex(digits, 12))
 }
 
 /// Games that a submitter chose for a fixed-length or tuning run.

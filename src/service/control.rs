@@ -88,6 +88,10 @@ pub enum Control {
         reason: String,
     },
     WorkerList,
+    NetAdd {
+        name: String,
+        user: String,
+    },
     Books {
         table: Value,
     },
@@ -207,6 +211,11 @@ impl Farm {
                 let data =
                     blocks.iter().map(|block| json!({ "worker": block.name, "message": block.message }));
                 Ok(Reply::new(lines.join("\n"), data.collect()))
+            }
+            Control::NetAdd { name, user } => {
+                let is_new = self.add_net(&name, &user).await?;
+                let verb = if is_new { "Added" } else { "There was already a" };
+                Ok(Reply::text(format!("{verb} network {name}")))
             }
             Control::Books { table } => {
                 let count = self.replace_books(&table).await?;

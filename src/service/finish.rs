@@ -173,7 +173,12 @@ impl Farm {
         if operation.purge.is_some() {
             self.carry_out_purge(run, &operation).await?;
         }
-        self.conclude(run, &cached, operation).await
+        self.conclude(run, &cached, operation).await?;
+        // It is over, whatever the check says.
+        if let Err(error) = self.validate_run(run).await {
+            tracing::warn!(%run, %error, "the finished run could not be checked");
+        }
+        Ok(())
     }
 
     fn wants_auto_purge(&self, run: &CachedRun, operation: &RunOperation) -> bool {

@@ -15,6 +15,7 @@ pub mod finish;
 pub mod folding;
 pub mod import;
 pub mod lookup;
+pub mod nets;
 pub mod purge;
 pub mod read;
 pub mod rebuild;
@@ -122,6 +123,8 @@ pub struct Farm {
     draining: AtomicBool,
     request_turns: Arc<Semaphore>,
     sagas: Turns,
+    /// Held while a worker's block is read and written again.
+    blocks: tokio::sync::Mutex<()>,
     books: RwLock<Arc<Document>>,
     failing: Failing,
     legacy: RwLock<Arc<LegacyUsernames>>,
@@ -151,6 +154,7 @@ impl Farm {
             identity: random::identity(),
             generation,
             sagas: Turns::default(),
+            blocks: tokio::sync::Mutex::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             books: RwLock::new(Arc::new(Document::new())),

@@ -19,7 +19,7 @@ use crate::domain::results::Stats;
 use crate::domain::run::{Counters, Phase, RunKind};
 use crate::domain::task::{Contribution, TailEntry, TaskRecord};
 use crate::state::{ArgsFields, LoadState, RunLoad, SeenView};
-use crate::store::codec::{as_date, as_number, read_stats};
+use crate::store::codec::{as_count, as_date, as_number, read_stats};
 use crate::store::{DocumentWrite, NO_VERSION, StoredRun, TaskWrite};
 use crate::sys::random;
 
@@ -149,6 +149,17 @@ impl Farm {
         let results = stored.doc.get_document("results").map(read_stats).unwrap_or_default();
         if results != counters.results {
             tracing::warn!(run = %stored.id, stored = ?results, tasks = ?counters.results, "the stored results are behind the tasks");
+        }
+        for (what, computed) in [
+            ("workers", counters.workers),
+            ("cores", counters.cores),
+            ("committed_games", counters.committed_games),
+            ("total_games", counters.total_games),
+        ] {
+            let stored_count = as_count(stored.doc.get(what)).unwrap_or(0);
+            if stored_count != computed {
+                tracing::warn!(run = %stored.id, what, stored = stored_count, tasks = computed, "a stored counter is behind the tasks");
+            }
         }
     }
 

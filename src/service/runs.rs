@@ -43,6 +43,7 @@ impl Farm {
             let book = &form.book;
             return Err(ServiceError::Invalid(format!("book: {book} is not in the table of opening books")));
         }
+        self.require_nets(form.base_nets.iter().chain(&form.new_nets).map(String::as_str)).await?;
         let id = RunId(random::object_id());
         let now = self.now();
         let doc = build_run(form, id.0, DateTime::from_millis(now.0))

@@ -27,6 +27,7 @@ impl Farm {
             )));
         }
         let name = ShortWorkerName(name.to_owned());
+        let _alone = self.blocks.lock().await;
         let before = self.store.worker(&name).await?;
         let reason = reason.replace("\r\n", "\n");
         let message: String = reason.trim_end().chars().take(MAX_REASON_CHARS).collect();
@@ -51,7 +52,11 @@ impl Farm {
 
     /// Notes that a blocked worker asked for a task.
     pub(super) async fn note_blocked_request(&self, name: &ShortWorkerName) -> ServiceResult<()> {
-        if let Some(mut block) = self.store.worker(name).await? {
+        // A block that is lifted meanwhile must not come back by this.
+        let _alone = self.blocks.lock().await;
+        if let Some(mut block) = self.store.worker(name).await?
+            && block.blocked
+        {
             block.last_updated = self.now();
             self.store.put_worker(&block, &[]).await?;
         }

@@ -1,6 +1,7 @@
 //! Real processes: a server, a fleet, and what befalls them.
 
 mod fleet;
+mod secrets;
 mod server;
 mod shared_store;
 
@@ -50,6 +51,7 @@ async fn commands_work_with_and_without_a_running_server() {
     run(dir.path(), &["user", "machine-limit", "volunteer", "3"]);
     run(dir.path(), &["worker", "block", "volunteer-8cores-1a2b3c4d", "--reason", "drill"]);
     assert!(run(dir.path(), &["worker", "list"]).contains("drill"));
+    assert!(run(dir.path(), &["net", "add", "nn-0000000000a0.nnue", "--by", "author"]).contains("Added"));
     run(dir.path(), &["run", "stop", &id, "--by", "author"]);
     assert!(run(dir.path(), &["doctor"]).contains("control socket: answers"));
     let exposition = server.get("/metrics").await;

@@ -32,6 +32,9 @@ use super::faulty::{Faults, FaultyStore};
 /// Days after the epoch at which everything here begins.
 const START: i64 = 20_000 * 24 * 3600 * 1000;
 
+/// A network that is known.
+pub const NET: &str = "nn-0000000000a0.nnue";
+
 /// A data directory and a clock.
 pub struct World {
     directory: TempDir,
@@ -106,6 +109,8 @@ impl Life {
             {
                 self.farm.store.insert_user(&user(name, groups)).await.unwrap();
             }
+            let net = doc! { "_id": random::object_id(), "name": NET, "user": "alice", "downloads": 0 };
+            self.farm.store.put_net(&net).await.unwrap();
         });
     }
 
@@ -359,7 +364,7 @@ pub fn user(name: &str, groups: Vec<String>) -> User {
 pub fn form(changes: Value) -> Value {
     let mut form = json!({
         "base_tag": "master", "new_tag": "my_patch",
-        "base_nets": ["nn-0000000000a0.nnue"], "new_nets": ["nn-0000000000a0.nnue"],
+        "base_nets": [NET], "new_nets": [NET],
         "tc": "10+0.1", "book": "UHO_Lichess_4852_v1.epd", "book_depth": "8", "threads": 1,
         "resolved_base": "a".repeat(40), "resolved_new": "b".repeat(40),
         "msg_base": "Update net", "msg_new": "Simplify X",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use shoal::domain::ids::{RunId, TaskId, TaskKey};
 use shoal::domain::modify_run::ModifyRequest;
+use shoal::domain::new_run::RunForm;
 use shoal::domain::results::Stats;
 use shoal::scheduler::Leadership;
 use shoal::service::failed_task::FailedAnswer;
@@ -434,4 +435,24 @@ fn games_outlive_their_run_by_a_day_and_those_of_a_running_one_stay() {
     assert_eq!(life.run(life.farm.expire_games()).unwrap(), 3);
     assert_eq!((uploads(runs[0]), uploads(runs[1])), (0, 3));
     assert_eq!(life.run(life.farm.expire_games()).unwrap(), 0);
+}
+
+#[test]
+fn a_run_whose_networks_are_unknown_is_refused_until_they_are_added() {
+    let (_world, life) = World::begin();
+    let (known, unknown) = (NET, "nn-0000000000ff.nnue");
+    let form =
+        RunForm::from_json(&form(json!({ "new_nets": [known, unknown], "base_nets": [unknown] }))).unwrap();
+    let refused = life.run(life.farm.create_run(&form)).unwrap_err().to_string();
+    assert!(refused.contains(unknown) && !refused.contains(known), "{refused}");
+    assert_eq!(refused.matches(unknown).count(), 1, "each is named once: {refused}");
+    assert!(life.run(life.farm.store.unfinished_runs()).unwrap().is_empty(), "nothing was made");
+
+    let wrong = life.run(life.farm.add_net("net.nnue", "alice")).unwrap_err().to_string();
+    assert!(wrong.contains("net.nnue"), "{wrong}");
+    assert!(life.run(life.farm.add_net(unknown, "nobody")).is_err());
+    assert!(life.run(life.farm.add_net(unknown, "alice")).unwrap());
+    assert!(!life.run(life.farm.add_net(unknown, "bob")).unwrap(), "it is there");
+    assert_eq!(life.log().iter().filter(|entry| entry.starts_with("upload_nn")).count(), 1);
+    life.run(life.farm.create_run(&form)).unwrap();
 }

@@ -22,10 +22,13 @@ struct Playing {
 
 #[test]
 fn whatever_was_acknowledged_survives_any_death() {
-    let lives = std::env::var("SHOAL_TEST_LIVES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
-    for seed in 0..3 {
-        die_often(seed, lives);
+    for seed in 0..from_environment("SHOAL_TEST_SEEDS", 3) {
+        die_often(seed, from_environment("SHOAL_TEST_LIVES", 12));
     }
+}
+
+fn from_environment(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |number| number.parse().unwrap())
 }
 
 fn die_often(seed: u64, lives: u64) {

@@ -16,7 +16,7 @@ use shoal::state::memory::MemoryState;
 use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
 use shoal::store::{PatchOutcome, RunPatch};
 use shoal::sys::clock::SystemClock;
-use shoal::sys::{spawn, web};
+use shoal::sys::{random, spawn, web};
 use tempfile::TempDir;
 
 use crate::service::faulty::{Faults, FaultyStore};
@@ -46,6 +46,9 @@ pub const TASK_PATHS: [&str; 6] = [
     "/api/stop_run",
     "/api/upload_pgn",
 ];
+
+/// A network that is known.
+pub const NET: &str = "nn-0000000000a0.nnue";
 
 /// A farm with two accounts: `alice`, who submits runs and has workers, and `bob`, who approves.
 pub struct TestFarm {
@@ -143,6 +146,8 @@ impl TestFarm {
         let this = Self { farm, site, faults, address, client, server: handle, _directory: directory };
         this.add_user("alice", false).await;
         this.add_user("bob", true).await;
+        let net = bson::doc! { "_id": random::object_id(), "name": NET, "user": "alice", "downloads": 0 };
+        this.farm.store.put_net(&net).await.unwrap();
         this
     }
 
@@ -255,7 +260,7 @@ impl Drop for TestFarm {
 pub fn form() -> Value {
     json!({
         "base_tag": "master", "new_tag": "my_patch",
-        "base_nets": ["nn-0000000000a0.nnue"], "new_nets": ["nn-0000000000a0.nnue"],
+        "base_nets": [NET], "new_nets": [NET],
         "tc": "10+0.1", "book": "UHO_Lichess_4852_v1.epd", "book_depth": "8", "threads": 1,
         "resolved_base": "a".repeat(40), "resolved_new": "b".repeat(40),
         "msg_base": "Update net", "msg_new": "Simplify X",
