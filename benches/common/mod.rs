@@ -1,5 +1,8 @@
 //! A farm on a temporary file, with a user, approved runs and requests as workers send them.
 
+// Each benchmark uses a part of it.
+#![allow(dead_code)]
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -79,6 +79,17 @@ async fn whatever_dies_what_was_acknowledged_is_in_mongodb() {
     assert!(server.terminate(), "SIGTERM ends in exit code 0");
 }
 
+/// Waits until the server's metrics tell of something.
+async fn tells(server: &Server, what: &str) {
+    for _ in 0..240 {
+        if server.get("/metrics").await.text().await.unwrap().contains(what) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    panic!("the metrics never told of {what}");
+}
+
 async fn absence(policy: &str) {
     let _turn = turn().await;
     let Some(mut place) = Place::new(policy) else { return };
@@ -87,16 +98,21 @@ async fn absence(policy: &str) {
     accounts(place.path());
     let id = approved_run(place.path(), policy);
     let playing = shoal::sys::spawn::task("fleet", simulate(fleet(&server.url(), workers_on_mongodb, &id)));
-    tokio::time::sleep(between * 2).await;
+    // The fleet has to be at work before the store goes.
+    tells(&server, "/api/update_task\",status=\"2xx\"").await;
+    tokio::time::sleep(between).await;
     place.take_store_away();
     tokio::time::sleep(absence).await;
     let readiness = server.try_get("/readyz").await;
-    let exposition = server.get("/metrics").await.text().await.unwrap();
-    place.bring_store_back();
     assert_eq!(readiness.status().is_success(), policy == "degrade");
     assert!(readiness.text().await.unwrap().contains("\"store\":"));
-    let degraded = exposition.contains("shoal_degraded_updates_total{answer=\"acknowledged\"}");
-    assert_eq!(degraded, policy == "degrade", "{exposition}");
+    let acknowledged = "shoal_degraded_updates_total{answer=\"acknowledged\"}";
+    if policy == "degrade" {
+        tells(&server, acknowledged).await;
+    } else {
+        assert!(!server.get("/metrics").await.text().await.unwrap().contains(acknowledged));
+    }
+    place.bring_store_back();
     let report = playing.await.unwrap().unwrap();
     judge(place.path(), &id, &report);
     assert!(server.terminate(), "SIGTERM ends in exit code 0");

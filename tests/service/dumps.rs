@@ -58,7 +58,7 @@ async fn restore(to: &Database, collection: &str, directory: &Path, indexes: Vec
         at += document.as_bytes().len() as u64;
         target.insert_one(document).await.unwrap();
     }
-    for index in indexes.into_iter().filter(|index| !index.keys.contains_key("_id")) {
+    for index in indexes.into_iter().filter(|index| index.keys.keys().any(|key| key != "_id")) {
         target.create_index(index).await.unwrap();
     }
 }

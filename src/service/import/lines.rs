@@ -41,7 +41,7 @@ impl Lines {
     /// says so. Blocks.
     pub(super) fn batch(&mut self) -> Vec<Item> {
         let (mut lines, mut bytes) = (Vec::new(), 0);
-        while !self.ended && bytes < BATCH_BYTES && lines.len() < BATCH_LINES {
+        while !self.ended && (lines.is_empty() || bytes < BATCH_BYTES) && lines.len() < BATCH_LINES {
             self.number += 1;
             match self.line() {
                 Ok(Some(text)) => {

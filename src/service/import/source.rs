@@ -53,7 +53,7 @@ impl Item {
         };
         match self.fields()?.get(key)? {
             Bson::ObjectId(id) => Some(id.to_hex()),
-            Bson::String(text) => Some(format!("{:?}", text.chars().take(100).collect::<String>())),
+            Bson::String(text) => Some(format!("{text:?}")),
             _ => None,
         }
     }

@@ -15,6 +15,10 @@ use crate::store::{StoreError, StoreResult};
 /// Documents that one answer of the server brings at most.
 const BATCH: u32 = 200;
 
+/// The same of keys alone: between two answers each document is fetched and taken, and a server forgets a walk that
+/// stands still for ten minutes.
+const KEYS: u32 = 10;
+
 /// Collection with the mark of an export that hasn't ended.
 const EXPORT: &str = "shoal_export";
 
@@ -112,7 +116,7 @@ impl FishtestDatabase {
     pub async fn walk(&self, collection: &str, without: &[&str]) -> StoreResult<Walk> {
         let projection: Document =
             without.iter().map(|field| ((*field).to_owned(), Bson::Int32(0))).collect();
-        self.find(collection, projection).await
+        self.find(collection, projection, BATCH).await
     }
 
     /// The `_id`s of a collection's documents, in order, each in a document of its own.
@@ -120,12 +124,12 @@ impl FishtestDatabase {
     /// # Errors
     /// As every read.
     pub async fn walk_ids(&self, collection: &str) -> StoreResult<Walk> {
-        self.find(collection, doc! { "_id": 1 }).await
+        self.find(collection, doc! { "_id": 1 }, KEYS).await
     }
 
-    async fn find(&self, collection: &str, projection: Document) -> StoreResult<Walk> {
+    async fn find(&self, collection: &str, projection: Document, batch: u32) -> StoreResult<Walk> {
         let target: Collection<RawDocumentBuf> = self.database.collection(collection);
-        let find = target.find(doc! {}).sort(doc! { "_id": 1 }).batch_size(BATCH);
+        let find = target.find(doc! {}).sort(doc! { "_id": 1 }).batch_size(batch);
         let find = if projection.is_empty() { find } else { find.projection(projection) };
         let cursor = self.transfer(find.into_future()).await?;
         Ok(Walk { cursor, deadline: self.deadline.max(TRANSFER) })
