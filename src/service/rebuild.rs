@@ -151,7 +151,7 @@ impl Farm {
             tracing::warn!(run = %stored.id, stored = ?results, tasks = ?counters.results, "the stored results are behind the tasks");
         }
         for (what, computed) in [
-            ("workers", counters.workers),
+            ("workers", u64::from(counters.workers)),
             ("cores", counters.cores),
             ("committed_games", counters.committed_games),
             ("total_games", counters.total_games),
