@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::{CliError, CliResult, FOUND_FAULTS, store};
 use crate::config::Config;
@@ -17,9 +17,10 @@ use crate::store::mongo::FishtestDatabase;
 /// report; it must be set anew. Documents that the target has no room for are left out and named; then the exit code
 /// is 2.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("target").required(true).args(["files", "to"])))]
 pub struct ExportArgs {
     /// An empty directory for one file a collection, as mongoexport writes them (`users.json`, `runs.json`, ...).
-    #[arg(long, value_name = "DIR", required_unless_present = "to", conflicts_with = "to")]
+    #[arg(long, value_name = "DIR")]
     files: Option<PathBuf>,
     /// An empty database: `mongodb://HOSTS/DATABASE`. An export of this farm that was interrupted there goes on. A run
     /// that has no room in MongoDB's 16 MiB is left out.

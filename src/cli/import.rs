@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::{CliError, CliResult, FOUND_FAULTS, store};
 use crate::config::Config;
@@ -17,9 +17,10 @@ use crate::store::mongo::{FishtestDatabase, Layout};
 /// reason, and the rest is taken; then the exit code is 2. Plain passwords come along and are replaced by hashes when
 /// they are first used.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("source").required(true).args(["files", "from"])))]
 pub struct ImportArgs {
     /// Directory with one file a collection, as mongoexport writes them (`users.json`, `runs.json`, ...).
-    #[arg(long, value_name = "DIR", required_unless_present = "from", conflicts_with = "from")]
+    #[arg(long, value_name = "DIR")]
     files: Option<PathBuf>,
     /// Database in fishtest's own layout: `mongodb://HOSTS/DATABASE`.
     #[arg(long, value_name = "URL")]

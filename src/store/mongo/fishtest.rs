@@ -179,16 +179,18 @@ impl FishtestDatabase {
     /// # Errors
     /// As every write.
     pub async fn end_export(&self) -> StoreResult<()> {
-        self.clear(EXPORT).await
+        let marks: Collection<Document> = self.database.collection(EXPORT);
+        self.write(marks.drop().into_future()).await
     }
 
-    /// Removes a collection.
+    /// Removes the documents of a collection, if there is one.
     ///
     /// # Errors
     /// As every write.
     pub async fn clear(&self, collection: &str) -> StoreResult<()> {
         let target: Collection<Document> = self.database.collection(collection);
-        self.write(target.drop().into_future()).await
+        self.write(target.delete_many(doc! {}).into_future()).await?;
+        Ok(())
     }
 
     /// Whether there is a document with an `_id`.
