@@ -328,6 +328,10 @@ impl MongoStore {
     }
 }
 
+fn is_unknown(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unknown(_))
+}
+
 #[async_trait]
 impl CommitStore for MongoStore {
     async fn fence(&self) -> StoreResult<Generation> {
@@ -351,6 +355,8 @@ impl CommitStore for MongoStore {
             batch.iter().map(|write| Entry::of(generation, write)).collect::<StoreResult<Vec<_>>>()?;
         let began = stopwatch();
         let mut pause = PAUSE;
+        // Once a try may have been carried out, no later one that never left makes that undone.
+        let mut doubt = None;
         loop {
             let left = self.deadline.saturating_sub(began.elapsed());
             let attempt = self.attempt(generation, &mut entries);
@@ -364,6 +370,8 @@ impl CommitStore for MongoStore {
             };
             if began.elapsed() + pause >= self.deadline {
                 let late = || StoreError::Unknown("the batch is not settled in time".to_owned());
+                let has_written = entries.iter().any(Entry::is_durable);
+                let error = doubt.or(error).filter(|error| !has_written || is_unknown(error));
                 return Err(error.unwrap_or_else(late));
             }
             if let Some(error) = error {
@@ -372,6 +380,7 @@ impl CommitStore for MongoStore {
                 for entry in entries.iter_mut().filter(|entry| entry.outcome.is_none()) {
                     entry.doubtful = true;
                 }
+                doubt = doubt.or(Some(error).filter(is_unknown));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

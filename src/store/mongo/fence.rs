@@ -74,7 +74,8 @@ impl MongoStore {
                     }
                 }
                 Err(unknown @ StoreError::Unknown(_)) => error = Some(unknown),
-                Err(other) => return Err(other),
+                // An earlier try may have won.
+                Err(other) => return Err(error.unwrap_or(other)),
             }
             // An earlier try may have been the one that won.
             let Ok(stored) = self.fence_document().await else { continue };
