@@ -26,14 +26,15 @@ impl Absence {
         self.return_of_the_store.is_some()
     }
 
-    /// A batch was not confirmed, which took so long.
-    pub(super) fn notice(&mut self, took: Duration, store: &SharedStore) {
+    /// A batch was not confirmed, which took so long. Whether that is taken for an absence.
+    pub(super) fn notice(&mut self, took: Duration, store: &SharedStore) -> bool {
         if took < LONG || self.is_noticed() {
-            return;
+            return false;
         }
         metrics::gauge!("shoal_store_away").set(1.0);
         tracing::error!("the store is away; until it answers again, nothing waits for it");
         self.return_of_the_store = Some(Box::pin(returned(store.clone())));
+        true
     }
 
     /// Completes when the store has come back; never while it isn't away. Can be dropped and called again.
@@ -70,9 +71,9 @@ mod tests {
         let store: SharedStore =
             Arc::new(SqliteStore::open(directory.path().join("farm.db"), Mode::Tool).unwrap());
         let mut absence = Absence::default();
-        absence.notice(LONG / 2, &store);
+        assert!(!absence.notice(LONG / 2, &store));
         assert!(!absence.is_noticed());
-        absence.notice(LONG, &store);
+        assert!(absence.notice(LONG, &store));
         assert!(absence.is_noticed());
         absence.ended().await;
         assert!(!absence.is_noticed());

@@ -1,8 +1,8 @@
 //! The committer: an answer waits here until its documents are durable (`durability.md` section 2).
 //!
 //! Room is reserved before a transition, so that a full queue refuses before anything has changed. A batch starts as
-//! soon as the previous one has returned: load makes batches, there is no timer. While the store is away ([`Absence`])
-//! nobody is kept waiting for it.
+//! soon as the previous one has returned: load makes batches, there is no timer, and a store that is slow gets smaller
+//! ones ([`BatchSize`]). While the store is away ([`Absence`]) nobody is kept waiting for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::absence::Absence;
+use super::batch_size::{BatchSize, LARGEST};
 use super::error::{ServiceError, ServiceResult};
 use crate::domain::ids::Generation;
 use crate::state::{DurableAck, SchedulingState};
@@ -19,9 +20,6 @@ use crate::sys::{clock, spawn};
 
 /// Documents that may wait or be under way at once.
 pub const QUEUE: usize = 4096;
-
-/// Documents in one batch at most.
-const BATCH: usize = 512;
 
 /// How long one batch may take.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
@@ -157,13 +155,14 @@ fn stopped() -> ServiceError {
 }
 
 async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter, room: Weak<Semaphore>) {
-    let mut jobs = Vec::with_capacity(BATCH);
+    let mut jobs = Vec::with_capacity(LARGEST);
     let mut absence = Absence::default();
+    let mut size = BatchSize::default();
     loop {
         let received = tokio::select! {
             biased;
             () = absence.ended() => continue,
-            received = queue.recv_many(&mut jobs, BATCH) => received,
+            received = queue.recv_many(&mut jobs, size.limit()) => received,
         };
         if received == 0 {
             return;
@@ -175,10 +174,14 @@ async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter, room:
                 let _ = job.done.send(Err(ServiceError::NotDurable("the store is away".to_owned())));
             }
         } else {
+            let documents = jobs.len();
             let began = clock::stopwatch();
-            if !writer.write(&mut jobs).await {
-                absence.notice(began.elapsed(), &writer.store);
+            if writer.write(&mut jobs).await {
+                size.confirmed(documents, began.elapsed());
+            } else if absence.notice(began.elapsed(), &writer.store) {
+                size.late(documents);
             }
+            metrics::gauge!("shoal_commit_batch_limit_documents").set(size.limit() as f64);
         }
         let waiting = room.upgrade().map_or(0, |room| QUEUE.saturating_sub(room.available_permits()));
         metrics::gauge!("shoal_commit_queue_documents").set(waiting as f64);

@@ -2,6 +2,7 @@
 
 mod absence;
 pub mod auth;
+mod batch_size;
 pub mod beat;
 pub mod committer;
 pub mod control;
