@@ -56,7 +56,11 @@ pub async fn open(config: &Config, role: Role, settings: FarmSettings) -> Result
     let clock = Arc::new(SystemClock::new());
     let state = Arc::new(MemoryState::new(clock.clone()));
     let farm = Farm::new(state, store, clock, settings);
-    farm.rebuild().await.map_err(CliError::failed)?;
+    let patience = match role {
+        Role::Serve => store::PATIENCE,
+        Role::Command => Duration::ZERO,
+    };
+    farm.rebuild_patiently(patience, store::ASK_AGAIN).await.map_err(CliError::failed)?;
     Ok(farm)
 }
 

@@ -15,8 +15,8 @@ use crate::sys::{clock, random};
 const ANNOUNCE: Duration = Duration::from_secs(10);
 
 /// A server that is started together with its database waits so long for it, and asks so often.
-const PATIENCE: Duration = Duration::from_secs(120);
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The part of the configuration that is MongoDB's; None if durable data lives in the data directory.
 pub fn mongo_settings(config: &Config) -> Option<MongoSettings> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bson::{Bson, Document};
 
@@ -21,7 +22,11 @@ use crate::domain::task::{Contribution, TailEntry, TaskRecord};
 use crate::state::{ArgsFields, LoadState, RunLoad, SeenView};
 use crate::store::codec::{as_count, as_date, as_number, read_stats};
 use crate::store::{DocumentWrite, NO_VERSION, StoredRun, TaskWrite};
+use crate::sys::clock::stopwatch;
 use crate::sys::random;
+
+/// Void tasks that are stored with one call.
+const VOIDS_AT_ONCE: usize = 100;
 
 impl Farm {
     /// Raises the generation, seals out older writers, and loads the schedule. Afterwards the farm is ready, and sagas
@@ -57,6 +62,26 @@ impl Farm {
         tracing::info!(%generation, runs = runs.len(), sealed, "the schedule is loaded");
         self.resume(&runs).await;
         Ok(generation)
+    }
+
+    /// The same for a server that starts: one that finds its store slow, or away for a moment, asks again after a pause,
+    /// for so long. What a rebuild has done already may be done twice.
+    ///
+    /// # Errors
+    /// The last one when patience has ended; at once what time doesn't mend.
+    pub async fn rebuild_patiently(&self, patience: Duration, pause: Duration) -> ServiceResult<Generation> {
+        let began = stopwatch();
+        loop {
+            match self.rebuild().await {
+                Err(error @ (ServiceError::Unavailable(_) | ServiceError::NotDurable(_)))
+                    if began.elapsed() < patience =>
+                {
+                    tracing::warn!(%error, "the schedule is not loaded yet; trying again");
+                    tokio::time::sleep(pause).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Puts a stored run into the schedule as running (created, revived).
@@ -102,7 +127,10 @@ impl Farm {
         self.each_task(stored.id, |task| scan.add(task)).await?;
         if !scan.voids.is_empty() {
             tracing::warn!(run = %stored.id, holes = scan.voids.len(), "filling holes in the numbering with void tasks");
-            self.store.insert_tasks(&scan.voids).await?;
+            // Each call has a deadline, and many may be missing after a death under load.
+            for slice in scan.voids.chunks(VOIDS_AT_ONCE) {
+                self.store.insert_tasks(slice).await?;
+            }
         }
         self.report_differences(stored, &scan.counters);
         let mut record = Record::from_args(args, stored.meta.folded)?;

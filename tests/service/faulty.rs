@@ -27,6 +27,8 @@ pub struct Faults {
     pub deaf: AtomicBool,
     /// Looking up an account, or listing finished runs, panics: a bug as there should be none.
     pub panics: AtomicBool,
+    /// So many times the fence is raised without an answer.
+    pub fences_unsure: AtomicI64,
     /// Batches with this task fail.
     pub refused: Mutex<Option<TaskKey>>,
     /// Every contribution that was ever written, by its place in its run's order.
@@ -41,6 +43,7 @@ impl Default for Faults {
             stalls: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
             panics: AtomicBool::new(false),
+            fences_unsure: AtomicI64::new(0),
             refused: Mutex::new(None),
             entries: Mutex::new(BTreeMap::new()),
         }
@@ -92,7 +95,15 @@ impl CommitStore for FaultyStore {
         self.inner.fence().await
     }
     async fn raise_fence(&self, from: Generation) -> StoreResult<Option<Generation>> {
-        self.inner.raise_fence(from).await
+        let answer = self.inner.raise_fence(from).await;
+        let unsure = &self.faults.fences_unsure;
+        if unsure
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| (left > 0).then(|| left - 1))
+            .is_ok()
+        {
+            return Err(StoreError::Unknown("the answer was lost".to_owned()));
+        }
+        answer
     }
     async fn seal(&self, generation: Generation) -> StoreResult<u64> {
         self.inner.seal(generation).await

@@ -1,6 +1,7 @@
 //! A store that is away, or whose answers are lost (`durability.md` sections 2, 3 and 5).
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bson::Bson;
 use serde_json::json;
@@ -37,6 +38,23 @@ fn an_update_is_not_acknowledged_before_it_is_durable_and_counts_once() {
         assert_eq!(life.stored_tasks(run)[0].stats, drawn(32));
         assert!(life.update(&worker, key, drawn(32)).alive, "known after a restart, too");
     }
+}
+
+#[test]
+fn a_server_that_starts_asks_a_store_in_trouble_again() {
+    let (world, life) = World::begin();
+    let run = life.approved(json!({}));
+    let worker = Worker::new(1, 7);
+    let (key, ..) = life.task(&worker);
+    let before = life.farm.generation();
+    world.faults.fences_unsure.store(3, Ordering::SeqCst);
+    let rebuild = |patience| life.run(life.farm.rebuild_patiently(patience, Duration::from_millis(1)));
+    assert!(matches!(rebuild(Duration::ZERO), Err(ServiceError::Unavailable(_))));
+    let after = rebuild(Duration::from_secs(60)).unwrap();
+    // Each try raised the fence, also those whose answer was lost.
+    assert_eq!(after.0, before.0 + 4);
+    assert!(life.update(&worker, key, drawn(32)).alive);
+    life.check(run);
 }
 
 #[test]
