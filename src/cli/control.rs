@@ -56,11 +56,7 @@ pub async fn open(config: &Config, role: Role, settings: FarmSettings) -> Result
     let clock = Arc::new(SystemClock::new());
     let state = Arc::new(MemoryState::new(clock.clone()));
     let farm = Farm::new(state, store, clock, settings);
-    let patience = match role {
-        Role::Serve => store::PATIENCE,
-        Role::Command => Duration::ZERO,
-    };
-    farm.rebuild_patiently(patience, store::ASK_AGAIN).await.map_err(CliError::failed)?;
+    farm.rebuild_patiently(role.patience()).await.map_err(CliError::failed)?;
     Ok(farm)
 }
 

@@ -9,14 +9,14 @@ use crate::config::Config;
 use crate::store::SharedStore;
 use crate::store::mongo::{MongoSettings, MongoStore, MongoUrl};
 use crate::store::sqlite::{DATABASE_FILE, Mode, SqliteStore, acquire, running};
-use crate::sys::{clock, random};
+use crate::sys::patience::Patience;
+use crate::sys::random;
 
 /// A server is heard of so often.
 const ANNOUNCE: Duration = Duration::from_secs(10);
 
-/// A server that is started together with its database waits so long for it, and asks so often.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
-pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Where everything is started at once, the database may be the last: a server waits for it.
+const OF_A_SERVER: Patience = Patience { patience: Duration::from_secs(120), pause: Duration::from_secs(1) };
 
 /// The part of the configuration that is MongoDB's; None if durable data lives in the data directory.
 pub fn mongo_settings(config: &Config) -> Option<MongoSettings> {
@@ -42,10 +42,8 @@ pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> 
         return Ok(Arc::new(store));
     };
     let lock = acquire(&control::database(config)).map_err(CliError::failed)?;
-    let store = match role {
-        Role::Serve => connect_patiently(&settings).await?,
-        Role::Command => connect(&settings).await?,
-    };
+    let waiting = format!("no database at {} yet", settings.url.hosts());
+    let store = role.patience().ask(&waiting, |_| true, async || connect(&settings).await).await?;
     let store = store.with_lock(lock);
     let other = store.announced().await.map_err(CliError::failed)?;
     match (role, other) {
@@ -129,6 +127,16 @@ pub enum Role {
     Command,
 }
 
+impl Role {
+    /// How long it waits for a store that is away, or too slow: a person who gave a command is told at once.
+    pub(super) fn patience(self) -> Patience {
+        match self {
+            Self::Serve => OF_A_SERVER,
+            Self::Command => Patience::NONE,
+        }
+    }
+}
+
 /// Connects, and says in the log what the server is and what it lacks.
 ///
 /// # Errors
@@ -148,20 +156,6 @@ pub async fn connect(settings: &MongoSettings) -> Result<MongoStore, CliError> {
         tracing::warn!("MongoDB: {shortcoming}");
     }
     Ok(store)
-}
-
-/// The same for a server: where everything is started at once, the database may be the last.
-async fn connect_patiently(settings: &MongoSettings) -> Result<MongoStore, CliError> {
-    let began = clock::stopwatch();
-    loop {
-        match connect(settings).await {
-            Err(error) if began.elapsed() < PATIENCE => {
-                tracing::warn!(%error, hosts = settings.url.hosts(), "no database yet; asking again");
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 /// Says again and again that this process serves, until it is told to stop.

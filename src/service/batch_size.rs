@@ -35,19 +35,14 @@ impl BatchSize {
     /// A batch was confirmed, which took so long.
     pub(super) fn confirmed(&mut self, documents: usize, took: Duration) {
         if took > SLOW {
-            self.shrink(documents);
+            self.late(documents);
         } else if took < QUICK && documents >= self.0 {
             self.0 = self.0.saturating_mul(2).min(LARGEST);
         }
     }
 
-    /// A batch was not confirmed in time.
+    /// A batch was not confirmed in time: half of it next, and never more than was the limit.
     pub(super) fn late(&mut self, documents: usize) {
-        self.shrink(documents);
-    }
-
-    /// Half of what was too much; a small batch says nothing against a smaller limit.
-    fn shrink(&mut self, documents: usize) {
         self.0 = self.0.min(documents / 2).max(SMALLEST);
     }
 }

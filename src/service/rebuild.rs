@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bson::{Bson, Document};
 
@@ -22,7 +21,7 @@ use crate::domain::task::{Contribution, TailEntry, TaskRecord};
 use crate::state::{ArgsFields, LoadState, RunLoad, SeenView};
 use crate::store::codec::{as_count, as_date, as_number, read_stats};
 use crate::store::{DocumentWrite, NO_VERSION, StoredRun, TaskWrite};
-use crate::sys::clock::stopwatch;
+use crate::sys::patience::Patience;
 use crate::sys::random;
 
 /// Void tasks that are stored with one call.
@@ -69,19 +68,11 @@ impl Farm {
     ///
     /// # Errors
     /// The last one when patience has ended; at once what time doesn't mend.
-    pub async fn rebuild_patiently(&self, patience: Duration, pause: Duration) -> ServiceResult<Generation> {
-        let began = stopwatch();
-        loop {
-            match self.rebuild().await {
-                Err(error @ (ServiceError::Unavailable(_) | ServiceError::NotDurable(_)))
-                    if began.elapsed() < patience =>
-                {
-                    tracing::warn!(%error, "the schedule is not loaded yet; trying again");
-                    tokio::time::sleep(pause).await;
-                }
-                answer => return answer,
-            }
-        }
+    pub async fn rebuild_patiently(&self, patience: Patience) -> ServiceResult<Generation> {
+        let passes = |error: &ServiceError| {
+            matches!(error, ServiceError::Unavailable(_) | ServiceError::NotDurable(_))
+        };
+        patience.ask("the schedule is not loaded yet", passes, async || self.rebuild().await).await
     }
 
     /// Puts a stored run into the schedule as running (created, revived).

@@ -2,6 +2,7 @@
 //! `clippy.toml` forbids the raw functions everywhere else.
 
 pub mod clock;
+pub mod patience;
 pub mod random;
 pub mod spawn;
 pub mod web;

@@ -8,6 +8,7 @@ use serde_json::json;
 use shoal::domain::ids::{RunId, TaskKey};
 use shoal::domain::results::Stats;
 use shoal::service::ServiceError;
+use shoal::sys::patience::Patience;
 
 use super::farm::*;
 
@@ -48,7 +49,8 @@ fn a_server_that_starts_asks_a_store_in_trouble_again() {
     let (key, ..) = life.task(&worker);
     let before = life.farm.generation();
     world.faults.fences_unsure.store(3, Ordering::SeqCst);
-    let rebuild = |patience| life.run(life.farm.rebuild_patiently(patience, Duration::from_millis(1)));
+    let pause = Duration::from_millis(1);
+    let rebuild = |patience| life.run(life.farm.rebuild_patiently(Patience { patience, pause }));
     assert!(matches!(rebuild(Duration::ZERO), Err(ServiceError::Unavailable(_))));
     let after = rebuild(Duration::from_secs(60)).unwrap();
     // Each try raised the fence, also those whose answer was lost.
