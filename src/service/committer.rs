@@ -30,6 +30,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(25);
 struct Job {
     write: DocumentWrite,
     since: Instant,
+    /// Whether a worker is answered when it is durable.
+    answers: bool,
     done: oneshot::Sender<ServiceResult<()>>,
     _room: OwnedSemaphorePermit,
 }
@@ -93,7 +95,7 @@ impl Committer {
         for write in writes {
             let permit = self.room.clone().acquire_owned().await;
             let permit = permit.map_err(|_| stopped())?;
-            waits.push(submit(&self.jobs, permit, write)?);
+            waits.push(submit(&self.jobs, permit, write, false)?);
         }
         for wait in waits {
             wait_for(wait).await?;
@@ -122,7 +124,7 @@ impl Reservation {
         let mut waits = Vec::with_capacity(writes.len());
         for write in writes {
             let room = self.room.pop().ok_or_else(|| ServiceError::Bug("no room was reserved".to_owned()))?;
-            waits.push(submit(&self.jobs, room, write)?);
+            waits.push(submit(&self.jobs, room, write, true)?);
         }
         drop(self);
         for wait in waits {
@@ -136,9 +138,10 @@ fn submit(
     jobs: &mpsc::UnboundedSender<Job>,
     room: OwnedSemaphorePermit,
     write: DocumentWrite,
+    answers: bool,
 ) -> ServiceResult<oneshot::Receiver<ServiceResult<()>>> {
     let (done, wait) = oneshot::channel();
-    jobs.send(Job { write, since: clock::stopwatch(), done, _room: room }).map_err(|_| stopped())?;
+    jobs.send(Job { write, since: clock::stopwatch(), answers, done, _room: room }).map_err(|_| stopped())?;
     Ok(wait)
 }
 
@@ -202,9 +205,9 @@ impl BatchWriter {
         let current = Generation(self.generation.load(Ordering::Acquire));
         let mut writes = Vec::with_capacity(jobs.len());
         let mut replies = Vec::with_capacity(jobs.len());
-        for Job { write, since, done, _room } in jobs.drain(..) {
+        for Job { write, since, answers, done, _room } in jobs.drain(..) {
             writes.push(write);
-            replies.push((since, done, _room));
+            replies.push((since, answers, done, _room));
         }
         let began = clock::stopwatch();
         let result = tokio::time::timeout(STORE_DEADLINE, self.store.commit(current, &writes)).await;
@@ -219,19 +222,26 @@ impl BatchWriter {
                 let error = batch_error(failure);
                 tracing::warn!(documents = writes.len(), %error, "a batch was not confirmed");
                 let unconfirmed = matches!(error, ServiceError::NotDurable(_));
-                for (_, done, _) in replies {
+                for (_, _, done, _) in replies {
                     let _ = done.send(Err(error.clone()));
                 }
                 return !unconfirmed;
             }
         };
         self.stats.batches.fetch_add(1, Ordering::Relaxed);
-        let acks: Vec<DurableAck> =
-            writes.iter().zip(&outcomes).filter_map(|(write, outcome)| ack(write, *outcome)).collect();
+        let acks: Vec<DurableAck> = writes
+            .iter()
+            .zip(&outcomes)
+            .zip(&replies)
+            .filter_map(|((write, outcome), (_, answers, done, _))| {
+                // Who gave up waiting has answered that it isn't durable.
+                ack(write, *outcome, *answers && !done.is_closed())
+            })
+            .collect();
         if let Err(error) = self.state.ack_dirty(current, &acks).await {
             tracing::warn!(%error, "what became durable could not be noted");
         }
-        for ((since, done, _), outcome) in replies.into_iter().zip(outcomes) {
+        for ((since, _, done, _), outcome) in replies.into_iter().zip(outcomes) {
             metrics::counter!("shoal_commit_outcomes_total", "outcome" => outcome.name()).increment(1);
             let verdict = verdict(outcome, &self.stats);
             if verdict.is_ok() {
@@ -256,12 +266,14 @@ fn batch_error(
     }
 }
 
-fn ack(write: &DocumentWrite, outcome: WriteOutcome) -> Option<DurableAck> {
+fn ack(write: &DocumentWrite, outcome: WriteOutcome, told: bool) -> Option<DurableAck> {
     if !matches!(outcome, WriteOutcome::Applied | WriteOutcome::Superseded) {
         return None;
     }
     Some(match write {
-        DocumentWrite::Task(task) => DurableAck::Task(task.record.key, task.record.version),
+        DocumentWrite::Task(task) => {
+            DurableAck::Task { key: task.record.key, version: task.record.version, told }
+        }
         DocumentWrite::Run(run) => DurableAck::Run(run.id, run.version, run.position),
     })
 }

@@ -290,7 +290,15 @@ pub struct DirtyFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DurableAck {
     /// A task, up to a version.
-    Task(TaskKey, Version),
+    Task {
+        /// Which one.
+        key: TaskKey,
+        /// The version that the store has.
+        version: Version,
+        /// Whether somebody waits for this, to answer the worker: its claim counts as answered then. A claim that became
+        /// durable when nobody waited any more (swept up after an outage) is still the worker's when it asks again.
+        told: bool,
+    },
     /// A run's state-owned fields, up to a version, with the record up to a position.
     Run(RunId, Version, u64),
 }

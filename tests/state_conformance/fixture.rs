@@ -64,7 +64,11 @@ impl Fixture {
     pub async fn ack_all(&self) {
         let dirty =
             self.state.peek_dirty(DirtyFilter { limit: usize::MAX, ..Default::default() }).await.unwrap();
-        let tasks = dirty.tasks.iter().map(|task| DurableAck::Task(task.record.key, task.record.version));
+        let tasks = dirty.tasks.iter().map(|task| DurableAck::Task {
+            key: task.record.key,
+            version: task.record.version,
+            told: true,
+        });
         let runs = dirty.runs.iter().map(|run| DurableAck::Run(run.id, run.version, run.position));
         let acks: Vec<_> = tasks.chain(runs).collect();
         self.state.ack_dirty(G, &acks).await.unwrap();

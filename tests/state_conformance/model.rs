@@ -387,7 +387,7 @@ impl Model {
             self.learn(task);
             if which & (1 << (number % 8)) != 0 {
                 let version = if which & 1 == 0 { task.record.version } else { Version(1) };
-                acks.push(DurableAck::Task(task.record.key, version));
+                acks.push(DurableAck::Task { key: task.record.key, version, told: which & 2 == 0 });
             }
         }
         for run in &dirty.runs {

@@ -234,17 +234,17 @@ async fn a_closed_and_durable_task_leaves(f: Fixture) {
     let run = f.run(RunKind::Games, 1000).await;
     let mine = worker(1, 0);
     let key = f.claim(run, &mine, 100).await.task.record.key;
-    f.state.ack_dirty(G, &[DurableAck::Task(key, Version(1))]).await.unwrap();
+    f.state.ack_dirty(G, &[DurableAck::Task { key, version: Version(1), told: true }]).await.unwrap();
     f.update(key, &mine, drawn(2)).await;
     f.give_up(key, &mine).await;
-    f.state.ack_dirty(G, &[DurableAck::Task(key, Version(2))]).await.unwrap();
+    f.state.ack_dirty(G, &[DurableAck::Task { key, version: Version(2), told: true }]).await.unwrap();
     let TaskLookup::Found { task, alive } = f.state.read_task(key).await.unwrap() else { panic!() };
     assert_eq!((task.durable, task.record.version, alive), (Version(2), Version(3), false));
-    f.state.ack_dirty(G, &[DurableAck::Task(key, Version(3))]).await.unwrap();
+    f.state.ack_dirty(G, &[DurableAck::Task { key, version: Version(3), told: true }]).await.unwrap();
     let gone = f.state.read_task(key).await.unwrap();
     assert!(matches!(gone, TaskLookup::NoTask { next: TaskId(1) }));
     // An old acknowledgement, late.
-    f.state.ack_dirty(G, &[DurableAck::Task(key, Version(2))]).await.unwrap();
+    f.state.ack_dirty(G, &[DurableAck::Task { key, version: Version(2), told: true }]).await.unwrap();
     assert_eq!(f.state.census().await.unwrap().dirty, 0);
     assert_eq!(f.view(run).await.counters.results, drawn(2));
 }

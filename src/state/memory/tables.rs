@@ -188,7 +188,7 @@ impl Tables {
 
     pub(super) fn ack(&mut self, ack: DurableAck) {
         match ack {
-            DurableAck::Task(key, version) => self.ack_task(key, version),
+            DurableAck::Task { key, version, told } => self.ack_task(key, version, told),
             DurableAck::Run(id, version, position) => {
                 if let Some(run) = self.runs.get_mut(&id) {
                     run.durable = run.durable.max(version);
@@ -198,11 +198,13 @@ impl Tables {
         }
     }
 
-    fn ack_task(&mut self, key: TaskKey, version: crate::domain::ids::Version) {
+    fn ack_task(&mut self, key: TaskKey, version: crate::domain::ids::Version, told: bool) {
         let Some(run) = self.runs.get_mut(&key.run) else { return };
         let Some(held) = run.tasks.get_mut(&key.task) else { return };
         held.durable = held.durable.max(version);
-        mark_answered(held);
+        if told {
+            mark_answered(held);
+        }
         if held.durable < held.record.version {
             return;
         }
