@@ -69,7 +69,7 @@ impl Server {
             .unwrap();
         let mut server = Self { child, port };
         let client = shoal::sys::web::client().build().unwrap();
-        for _ in 0..1200 {
+        for _ in 0..3600 {
             assert!(server.child.try_wait().unwrap().is_none(), "the server ended by itself");
             let ready = client.get(format!("{}/readyz", server.url())).send().await;
             if ready.is_ok_and(|answer| answer.status().is_success()) {
@@ -77,7 +77,7 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the server was not ready in a minute");
+        panic!("the server was not ready in three minutes");
     }
 
     /// A successful read.

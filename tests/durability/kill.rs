@@ -35,7 +35,9 @@ async fn what_was_acknowledged_survives_a_kill() {
         assert_eq!(acknowledged.versions.len(), TASKS as usize, "the child was killed before it had begun");
         rounds.push(acknowledged);
         let store = SqliteStore::open(&path, Mode::Serve).unwrap();
-        for round in &rounds {
+        // The latest after each death, all after the last one.
+        let left = if round + 1 == ROUNDS { 0 } else { rounds.len() - 1 };
+        for round in &rounds[left..] {
             verify(&store, round).await;
         }
         assert_eq!(store.check().await.unwrap(), Vec::<String>::new());
@@ -82,7 +84,8 @@ fn parse(said: &[String]) -> Acknowledged {
 }
 
 async fn verify(store: &SqliteStore, said: &Acknowledged) {
-    let log = store.find_actions(&ActionQuery::default(), usize::MAX).await.unwrap();
+    let of_run = ActionQuery::parse(format!(r#"{{"run_id": "{}"}}"#, said.run).as_bytes()).unwrap();
+    let log = store.find_actions(&of_run, usize::MAX).await.unwrap();
     for (task, (version, write_id)) in &said.versions {
         let stored = store.task(key(said.run, *task)).await.unwrap().expect("an acknowledged task is gone");
         assert!(stored.version.0 >= *version, "task {task}: {} after {version}", stored.version.0);

@@ -23,7 +23,9 @@ async fn through(fixture: &MongoFixture, proxy: &Proxy, deadline: Duration) -> A
     Arc::new(MongoStore::connect(&settings).await.unwrap())
 }
 
-const PATIENT: Duration = Duration::from_secs(20);
+const PATIENT: Duration = Duration::from_secs(60);
+/// Waited for in vain, but long enough for a busy machine to do what comes before.
+const IMPATIENT: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_writers_of_one_task_agree_on_the_newest() {
@@ -101,15 +103,14 @@ async fn an_answer_that_stays_away_is_an_unknown_outcome_within_the_deadline() {
     let Some(fixture) = MongoFixture::new().await else { return };
     let generation = first_generation(&fixture.store()).await;
     let proxy = Proxy::start(&fixture.settings.url).await;
-    let deadline = Duration::from_secs(2);
-    let store = through(&fixture, &proxy, deadline).await;
+    let store = through(&fixture, &proxy, IMPATIENT).await;
     let record = claim(key(run_id(), 0), generation);
     assert_eq!(store.fence().await.unwrap(), generation);
     proxy.fail_always("update", Fault::AnswerLost);
     let began = shoal::sys::clock::stopwatch();
     let error = store.commit(generation, &[task_write(&record)]).await.unwrap_err();
     assert!(matches!(error, StoreError::Unknown(_)), "{error}");
-    assert!(began.elapsed() < deadline + Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < 3 * IMPATIENT, "{:?}", began.elapsed());
     // Unknown is not lost: the repetition is told so.
     proxy.heal();
     let again = through(&fixture, &proxy, PATIENT).await;
@@ -134,7 +135,7 @@ async fn entries_that_did_not_reach_the_log_are_moved_by_whoever_looks() {
     let Some(fixture) = MongoFixture::new().await else { return };
     let generation = first_generation(&fixture.store()).await;
     let proxy = Proxy::start(&fixture.settings.url).await;
-    let store = through(&fixture, &proxy, Duration::from_secs(2)).await;
+    let store = through(&fixture, &proxy, IMPATIENT).await;
     let run = run(run_id());
     fixture.mongo().insert_run(&run, &[]).await.unwrap();
     assert_eq!(store.fence().await.unwrap(), generation);
@@ -173,7 +174,7 @@ async fn what_was_acknowledged_survives_kills_of_the_database_server() {
     let port = crate::drills::free_port();
     let Some(mut server) = OwnServer::start(&file, port) else { return };
     let mut settings = settings(&server.url, &database());
-    settings.deadline = Duration::from_secs(30);
+    settings.deadline = Duration::from_secs(180);
     let store = Arc::new(MongoStore::connect(&settings).await.unwrap());
     store.migrate().await.unwrap();
     let shared: SharedStore = store.clone();

@@ -146,7 +146,7 @@ pub fn settings(url: &str, database: &str) -> MongoSettings {
         url: MongoUrl::new(url).unwrap(),
         database: database.to_owned(),
         pool: 8,
-        deadline: Duration::from_secs(20),
+        deadline: Duration::from_secs(60),
     }
 }
 

@@ -45,7 +45,7 @@ impl Answer {
 
     /// No answer while anybody waits.
     pub fn silence() -> Self {
-        Self { delay: Duration::from_secs(5), ..Self::text("{}") }
+        Self { delay: Duration::from_secs(60), ..Self::text("{}") }
     }
 
     /// With the headers of a quota that is reset in a while.

@@ -26,12 +26,15 @@ const BOOKS: &str = "/repos/official-stockfish/books/contents/books.json";
 const RAW_BOOKS: &str = "/official-stockfish/books/master/books.json";
 const MASTER: &str = "/repos/official-stockfish/Stockfish/commits/master";
 
+/// A busy machine answers within this.
+const PATIENT: Duration = Duration::from_secs(30);
+
 fn settings(api: Option<&Host>, raw: Option<&Host>) -> GitHubSettings {
     GitHubSettings {
         api: api.map(Host::url),
         raw: raw.map(Host::url),
         token: Some(Secret::new(TOKEN)),
-        timeout: Duration::from_secs(3),
+        timeout: PATIENT,
     }
 }
 
@@ -115,7 +118,8 @@ async fn the_master_commit_is_stored() {
 async fn trouble_keeps_the_old_table() {
     let host = Host::start().await;
     host.on(BOOKS, Answer::json(&books("old.epd")));
-    let (farm, _directory) = farm(settings(Some(&host), None)).await;
+    let hasty = GitHubSettings { timeout: Duration::from_secs(5), ..settings(Some(&host), None) };
+    let (farm, _directory) = farm(hasty).await;
     farm.refresh_books().await.unwrap();
     let mut wrong = books("new.epd");
     wrong["new.epd"]["sri"] = "short".into();
@@ -146,7 +150,7 @@ async fn an_error_names_what_is_wrong_and_never_the_token() {
     let host = Host::start().await;
     let elsewhere = Host::start().await;
     elsewhere.on(MASTER, Answer::json(&json!({ "sha": "c".repeat(40) })));
-    let patient = GitHubSettings { timeout: Duration::from_secs(20), ..settings(Some(&host), None) };
+    let patient = settings(Some(&host), None);
     let hasty = GitHubSettings { timeout: Duration::from_millis(400), ..patient.clone() };
     for (answer, word) in [
         (Answer::status(500), "status 500"),

@@ -81,7 +81,7 @@ impl Farm {
         command.env("SHOAL_USER_PASSWORD", "secret").env("SHOAL_LOG", "warn");
         if let Some((url, database)) = &self.mongodb {
             command.env("SHOAL_MONGODB_URL", url).env("SHOAL_MONGODB_DATABASE", database);
-            command.env("SHOAL_MONGODB_DEADLINE", "20s");
+            command.env("SHOAL_MONGODB_DEADLINE", "60s");
         }
         command
     }

@@ -85,7 +85,7 @@ fn a_claim_that_became_durable_after_its_worker_was_refused_is_still_that_worker
     for answers_lost in [false, true] {
         let (world, life) = World::begin();
         // All games fit into one task: nobody gets another one.
-        let run = life.approved(json!({ "num_games": 400 }));
+        let run = life.approved(json!({ "num_games": 1000 }));
         let worker = Worker::new(1, 50);
         world.faults.answers_lost.store(answers_lost, Ordering::SeqCst);
         world.faults.fail_after(0);
@@ -97,7 +97,7 @@ fn a_claim_that_became_durable_after_its_worker_was_refused_is_still_that_worker
         assert_eq!(life.run(life.farm.state.count_dirty()).unwrap(), 0);
         assert_eq!(life.stored_tasks(run).len(), 1);
         let (key, games, start) = life.task(&worker);
-        assert_eq!((key.task.0, games, start), (0, 400, 0));
+        assert_eq!((key.task.0, games, start), (0, 1000, 0));
         assert!(life.update(&worker, key, drawn(32)).alive);
         life.check(run);
     }

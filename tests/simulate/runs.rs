@@ -17,7 +17,7 @@ fn fast(server: &Server, workers: usize) -> SimulateOptions {
         watch_seconds: 0.1,
         settle_seconds: 0.6,
         machines: MachineMix::uniform(4),
-        stop: StopCondition { max_seconds: Some(120.0), all_runs_finished: true, ..StopCondition::default() },
+        stop: StopCondition { max_seconds: Some(600.0), all_runs_finished: true, ..StopCondition::default() },
         ..SimulateOptions::new(&server.url(), workers, "fisher", "secret")
     }
 }

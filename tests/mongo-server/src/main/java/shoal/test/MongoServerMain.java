@@ -3,16 +3,11 @@ package shoal.test;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.util.List;
-import java.util.Set;
 
 import org.h2.mvstore.MVStore;
 
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
-import de.bwaldvogel.mongo.backend.h2.H2Backend;
-import de.bwaldvogel.mongo.bson.Document;
-import de.bwaldvogel.mongo.wire.message.MongoMessage;
-import io.netty.channel.Channel;
 
 /**
  * mongo-java-server on a file, with what a driver and a durability test need beyond it: a wire version that drivers
@@ -37,49 +32,6 @@ public final class MongoServerMain {
         }
     }
 
-    private static final Set<String> WRITES = Set.of(
-            "insert", "update", "delete", "findandmodify", "create", "createindexes", "drop", "dropdatabase",
-            "dropindexes", "deleteindexes", "renamecollection");
-
-    /** A backend whose answers are durable, as far as the death of this process goes. */
-    private static final class DurableBackend extends H2Backend {
-        DurableBackend(MVStore store) {
-            super(store);
-        }
-
-        @Override
-        public Document handleMessage(MongoMessage message) {
-            String command = message.getDocument().keySet().iterator().next();
-            if (command.equals("hello")) {
-                return asPrimary(super.handleCommand(message.getChannel(), message.getDatabaseName(), "isMaster",
-                        renamed(message.getDocument())));
-            }
-            Document answer = super.handleMessage(message);
-            if (WRITES.contains(command.toLowerCase(java.util.Locale.ROOT))) {
-                commit();
-            }
-            return answer;
-        }
-
-        @Override
-        public Document handleCommand(Channel channel, String database, String command, Document query) {
-            if (command.equals("hello")) {
-                return asPrimary(super.handleCommand(channel, database, "isMaster", renamed(query)));
-            }
-            return super.handleCommand(channel, database, command, query);
-        }
-
-        private static Document renamed(Document hello) {
-            Document query = new Document("isMaster", 1);
-            hello.entrySet().stream().skip(1).forEach(entry -> query.append(entry.getKey(), entry.getValue()));
-            return query;
-        }
-
-        private static Document asPrimary(Document answer) {
-            return answer.append("isWritablePrimary", true);
-        }
-    }
-
     private MongoServerMain() {
     }
 
@@ -89,7 +41,7 @@ public final class MongoServerMain {
             System.exit(2);
         }
         MVStore store = new MVStore.Builder().fileName(arguments[0]).autoCommitDisabled().open();
-        H2Backend backend = new DurableBackend(store);
+        DurableBackend backend = new DurableBackend(store);
         backend.version(Version.MONGO_4_4);
         MongoServer server = new MongoServer(backend);
         server.bind("127.0.0.1", Integer.parseInt(arguments[1]));
