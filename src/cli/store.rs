@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{CliError, control};
 use crate::config::Config;
 use crate::store::SharedStore;
-use crate::store::mongo::{MongoSettings, MongoStore, MongoUrl};
+use crate::store::mongo::{MigrateError, MongoSettings, MongoStore, MongoUrl};
 use crate::store::sqlite::{DATABASE_FILE, Mode, SqliteStore, acquire, running};
 use crate::sys::patience::Patience;
 use crate::sys::random;
@@ -43,12 +43,37 @@ pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> 
     };
     let lock = acquire(&control::database(config)).map_err(CliError::failed)?;
     let waiting = format!("no database at {} yet", settings.url.hosts());
-    let store = role.patience().ask(&waiting, |_| true, async || connect(&settings).await).await?;
-    let store = store.with_lock(lock);
-    let other = store.announced().await.map_err(CliError::failed)?;
+    let prepare = async || prepare(&settings, role).await;
+    let store = role.patience().ask(&waiting, |obstacle: &Obstacle| obstacle.passes, prepare).await;
+    Ok(Arc::new(store.map_err(|obstacle| obstacle.error)?.with_lock(lock)))
+}
+
+/// Why a database can't be worked with now.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+struct Obstacle {
+    error: CliError,
+    /// Whether it may be different in a moment.
+    passes: bool,
+}
+
+impl Obstacle {
+    fn now(error: impl std::fmt::Display) -> Self {
+        Self { error: CliError::failed(error), passes: true }
+    }
+
+    fn always(error: impl std::fmt::Display) -> Self {
+        Self { error: CliError::failed(error), passes: false }
+    }
+}
+
+/// Connects, looks who else works there, and brings the schema up to date.
+async fn prepare(settings: &MongoSettings, role: Role) -> Result<MongoStore, Obstacle> {
+    let store = connect(settings).await.map_err(Obstacle::now)?;
+    let other = store.announced().await.map_err(Obstacle::now)?;
     match (role, other) {
         (Role::Command, Some(other)) => {
-            return Err(CliError::failed(format!(
+            return Err(Obstacle::always(format!(
                 "a server ({other}) works on that database: give the command on its machine, with its data directory"
             )));
         }
@@ -57,10 +82,14 @@ pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> 
         }
         (_, None) => {}
     }
-    for name in store.migrate().await.map_err(CliError::failed)? {
+    let applied = store.migrate().await.map_err(|error| match error {
+        MigrateError::Store(error) => Obstacle::now(error),
+        error => Obstacle::always(error),
+    })?;
+    for name in applied {
         tracing::info!(name, "schema step applied");
     }
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 /// The configured farm's store for a command that walks through all of it: no server may run.
