@@ -1,7 +1,8 @@
 //! Things to store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
@@ -14,6 +15,12 @@ use shoal::store::{DocumentWrite, RunMeta, RunWrite, SharedStore, StoredRun, Tas
 use shoal::sys::random;
 use tempfile::TempDir;
 
+/// The database in a directory, for a server; with a deadline that a busy machine keeps.
+pub fn sqlite_in(directory: &Path) -> SqliteStore {
+    let store = SqliteStore::open(directory.join(DATABASE_FILE), Mode::Serve).unwrap();
+    store.with_deadline(Duration::from_secs(60))
+}
+
 /// A store on a new file, which goes away with this.
 pub struct SqliteFixture {
     directory: TempDir,
@@ -23,7 +30,7 @@ pub struct SqliteFixture {
 impl SqliteFixture {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path().join(DATABASE_FILE), Mode::Serve).unwrap();
+        let store = sqlite_in(directory.path());
         Self { directory, store: Arc::new(store) }
     }
 
@@ -48,7 +55,7 @@ impl SqliteFixture {
     /// Closes the file and opens it again.
     pub fn reopen(self) -> Self {
         let directory = self.close();
-        let store = SqliteStore::open(directory.path().join(DATABASE_FILE), Mode::Serve).unwrap();
+        let store = sqlite_in(directory.path());
         Self { directory, store: Arc::new(store) }
     }
 }

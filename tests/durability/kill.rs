@@ -34,7 +34,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         let acknowledged = run_and_kill(&path, Duration::from_millis(60 + 50 * round));
         assert_eq!(acknowledged.versions.len(), TASKS as usize, "the child was killed before it had begun");
         rounds.push(acknowledged);
-        let store = SqliteStore::open(&path, Mode::Serve).unwrap();
+        let store = sqlite_in(directory.path());
         // The latest after each death, all after the last one.
         let left = if round + 1 == ROUNDS { 0 } else { rounds.len() - 1 };
         for round in &rounds[left..] {

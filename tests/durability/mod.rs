@@ -28,7 +28,7 @@ macro_rules! on_every_store {
 }
 
 mod commits;
-mod fixtures;
+pub mod fixtures;
 mod kill;
 mod listings;
 mod migrations;

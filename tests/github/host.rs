@@ -98,6 +98,7 @@ impl Host {
             App::new().app_data(web::Data::from(for_app.clone())).default_service(web::to(answer))
         })
         .workers(1)
+        .client_request_timeout(Duration::from_secs(60))
         .disable_signals()
         .listen(listener)
         .unwrap()

@@ -15,11 +15,12 @@ use shoal::github::{GitHub, GitHubError, GitHubSettings};
 use shoal::http::{self, HttpSettings, Site};
 use shoal::service::{Farm, FarmSettings};
 use shoal::state::memory::MemoryState;
-use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
 use shoal::store::{RunMeta, StoredRun, User};
 use shoal::sys::clock::SystemClock;
 use shoal::sys::{random, spawn, web};
 use tempfile::TempDir;
+
+use crate::durability::fixtures::sqlite_in;
 
 const TOKEN: &str = "ghp_canary77";
 const BOOKS: &str = "/repos/official-stockfish/books/contents/books.json";
@@ -46,7 +47,7 @@ fn books(name: &str) -> Value {
 /// A farm that asks these.
 async fn farm(github: GitHubSettings) -> (Arc<Farm>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(SqliteStore::open(directory.path().join(DATABASE_FILE), Mode::Serve).unwrap());
+    let store = Arc::new(sqlite_in(directory.path()));
     let clock = Arc::new(SystemClock::new());
     let state = Arc::new(MemoryState::new(clock.clone()));
     let farm = Farm::new(state, store, clock, FarmSettings { github, ..FarmSettings::default() });

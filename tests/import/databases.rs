@@ -13,10 +13,10 @@ use shoal::service::export::{DatabaseSink, ExportError, ExportOptions, ExportRep
 use shoal::service::import::{Collection, ImportError, ImportReport, import_database};
 use shoal::store::SharedStore;
 use shoal::store::mongo::{FishtestDatabase, Layout};
-use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
 use tokio::sync::Notify;
 
 use super::farm::{Farm, generate, id_text};
+use crate::durability::fixtures::sqlite_in;
 use crate::durability::mongo_server::{MongoFixture, database, settings, url};
 
 const SEED: u64 = 20_240_229;
@@ -252,7 +252,7 @@ async fn there_and_back(store: SharedStore, runs: usize) {
 
 fn sqlite() -> (tempfile::TempDir, SharedStore) {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(dir.path().join(DATABASE_FILE), Mode::Serve).unwrap();
+    let store = sqlite_in(dir.path());
     (dir, Arc::new(store))
 }
 

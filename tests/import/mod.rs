@@ -18,8 +18,9 @@ use shoal::domain::ids::{RunId, TaskId};
 use shoal::service::import::{Collection, ImportReport, import_files};
 use shoal::store::SharedStore;
 use shoal::store::codec::{bad_task, public_task};
-use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
 use tempfile::TempDir;
+
+use crate::durability::fixtures::sqlite_in;
 
 /// A new store, and an empty directory to export into.
 struct Fixture {
@@ -31,7 +32,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(data.path().join(DATABASE_FILE), Mode::Serve).unwrap();
+        let store = sqlite_in(data.path());
         Self { store: Arc::new(store), dir: tempfile::tempdir().unwrap(), _data: data }
     }
 

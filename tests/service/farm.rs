@@ -20,7 +20,6 @@ use shoal::service::update_task::UpdateAnswer;
 use shoal::service::{Farm, FarmSettings, ServiceResult};
 use shoal::state::memory::MemoryState;
 use shoal::store::codec::{as_count, read_stats};
-use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
 use shoal::store::{APPROVERS, RunMeta, SharedStore, StoredRun, User};
 use shoal::sys::clock::ManualClock;
 use shoal::sys::random;
@@ -28,6 +27,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::faulty::{Faults, FaultyStore};
+use crate::durability::fixtures::sqlite_in;
 
 /// Days after the epoch at which everything here begins.
 const START: i64 = 20_000 * 24 * 3600 * 1000;
@@ -63,7 +63,7 @@ impl World {
     pub fn start(&self) -> Life {
         self.faults.heal();
         self.start_on(async {
-            let inner = SqliteStore::open(self.directory.path().join(DATABASE_FILE), Mode::Serve).unwrap();
+            let inner = sqlite_in(self.directory.path());
             Arc::new(FaultyStore { inner, faults: self.faults.clone() }) as SharedStore
         })
     }

@@ -15,7 +15,7 @@ fn fast(server: &Server, workers: usize) -> SimulateOptions {
         speed_up: 5000.0,
         ramp_seconds: 0.05,
         watch_seconds: 0.1,
-        settle_seconds: 0.6,
+        settle_seconds: 3.0,
         machines: MachineMix::uniform(4),
         stop: StopCondition { max_seconds: Some(600.0), all_runs_finished: true, ..StopCondition::default() },
         ..SimulateOptions::new(&server.url(), workers, "fisher", "secret")

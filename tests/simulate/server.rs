@@ -117,6 +117,8 @@ impl Server {
                 .route("/api/{name}", web::post().to(worker_call))
         })
         .workers(1)
+        // A busy machine may take longer over a request than a server of strangers would allow.
+        .client_request_timeout(std::time::Duration::from_secs(60))
         .disable_signals()
         .shutdown_timeout(0)
         .listen(listener)

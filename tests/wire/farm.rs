@@ -13,12 +13,12 @@ use shoal::http::{self, HttpSettings, Site};
 use shoal::service::control::Control;
 use shoal::service::{Farm, FarmSettings};
 use shoal::state::memory::MemoryState;
-use shoal::store::sqlite::{DATABASE_FILE, Mode, SqliteStore};
 use shoal::store::{PatchOutcome, RunPatch};
 use shoal::sys::clock::SystemClock;
 use shoal::sys::{random, spawn, web};
 use tempfile::TempDir;
 
+use crate::durability::fixtures::sqlite_in;
 use crate::service::faulty::{Faults, FaultyStore};
 
 /// The password of every account: no answer may ever hold it.
@@ -129,7 +129,7 @@ impl TestFarm {
 
     pub async fn start_with(settings: HttpSettings, farm_settings: FarmSettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let inner = SqliteStore::open(directory.path().join(DATABASE_FILE), Mode::Serve).unwrap();
+        let inner = sqlite_in(directory.path());
         let faults = Arc::new(Faults::default());
         let store = Arc::new(FaultyStore { inner, faults: faults.clone() });
         let clock = Arc::new(SystemClock::new());
