@@ -60,8 +60,8 @@ pub struct TaskEntry {
     pub acknowledged: Stats,
     /// What was sent since then without being acknowledged: it may count or not.
     pub pending: Vec<Stats>,
-    /// Whether anything was ever sent about it.
-    reported: bool,
+    /// Whether a report on it was ever acknowledged.
+    heard: bool,
     highest_sent: u64,
 }
 
@@ -171,8 +171,9 @@ impl Ledger {
 
     /// An assignment was received by the worker `unique_key`.
     ///
-    /// The same task may come twice to one worker that never reported on it: the server may not know that its first
-    /// answer arrived. To anybody else, or after a report, it breaks I1.
+    /// The same task may come twice to one worker of which no report was acknowledged: a server that died since may not
+    /// know that its first answer arrived, nor of reports that never reached it. To anybody else, or after an
+    /// acknowledgement, it breaks I1.
     pub fn assigned(&self, run: RunId, task: u32, given: &AssignedTask, unique_key: &str, username: &str) {
         let mut books = self.books.lock();
         let book = books.runs.entry(run).or_default();
@@ -182,9 +183,10 @@ impl Ledger {
                 let detail = format!("{run}/{task} was handed to {} and to {unique_key}", known.unique_key);
                 found.push((Invariant::I1, detail));
             }
-            Some(known) if known.reported => {
-                let detail =
-                    format!("{run}/{task} was handed again to {unique_key}, which had reported on it");
+            Some(known) if known.heard => {
+                let detail = format!(
+                    "{run}/{task} was handed again to {unique_key}, whose report on it was acknowledged"
+                );
                 found.push((Invariant::I1, detail));
             }
             Some(known) if known.start != given.start || known.num_games != given.num_games => {
@@ -201,7 +203,7 @@ impl Ledger {
                     num_games: given.num_games,
                     acknowledged: given.stats.unwrap_or_default(),
                     pending: Vec::new(),
-                    reported: false,
+                    heard: false,
                     highest_sent: given.stats.unwrap_or_default().games(),
                 };
                 book.tasks.insert(task, entry);
@@ -217,7 +219,6 @@ impl Ledger {
         let mut books = self.books.lock();
         let Some(book) = books.runs.get_mut(&run) else { return };
         let Some(entry) = book.tasks.get_mut(&task) else { return };
-        entry.reported = true;
         if !entry.pending.contains(stats) && entry.acknowledged != *stats {
             entry.pending.push(*stats);
         }
@@ -232,6 +233,7 @@ impl Ledger {
         let Some(book) = books.runs.get_mut(&run) else { return 0 };
         let Some(entry) = book.tasks.get_mut(&task) else { return 0 };
         let gained = stats.games().saturating_sub(entry.acknowledged.games());
+        entry.heard = true;
         entry.acknowledged = *stats;
         entry.pending.clear();
         book.acknowledged_games += gained;
