@@ -1,5 +1,5 @@
 //! What an acknowledgement costs at a given load: updates are offered at a fixed rate, whether the earlier ones have been
-//! answered or not, and the time from each one's due moment to its acknowledgement is measured. Beside it stands one
+//! answered or not (of one worker's the next waits for its turn), and the time from each one's due moment to its acknowledgement is measured. Beside it stands one
 //! update at a time, which shares its write with nobody: what the group commit adds is the difference.
 //!
 //! `cargo bench --bench commit_latency`. With `SHOAL_BENCH_MONGODB_URL` also on that server, in a database of its own.
@@ -13,11 +13,12 @@ use futures::future::join_all;
 use shoal::service::Farm;
 use shoal::store::mongo::{MongoSettings, MongoStore, MongoUrl};
 use shoal::sys::{clock, random, spawn};
+use tokio::sync::Mutex;
 
 /// Updates a second that are offered.
 const RATES: [u32; 3] = [10, 100, 1000];
 
-/// Workers that take turns; each has at most one update under way unless the farm is overloaded.
+/// Workers that take turns. A worker waits for its answer before it reports again, as all do.
 const WORKERS: usize = 500;
 
 /// Runs that wait for workers.
@@ -52,13 +53,13 @@ async fn measure(name: &str, farm: &Arc<Farm>) {
     println!("{name}");
     let mut reporters = Vec::new();
     for worker in 0..WORKERS {
-        reporters.push(common::Reporter::new(farm, worker).await);
+        reporters.push(Arc::new(Mutex::new(common::Reporter::new(farm, worker).await)));
     }
 
     let (before, began) = (batches(farm), clock::stopwatch());
     let mut alone = Vec::new();
-    for reporter in reporters.iter_mut().take(100) {
-        let request = reporter.next();
+    for reporter in reporters.iter().take(100) {
+        let request = reporter.lock().await.next();
         let since = clock::stopwatch();
         farm.update_task(&request, "?").await.expect("an acknowledgement");
         alone.push(since.elapsed());
@@ -73,8 +74,8 @@ async fn measure(name: &str, farm: &Arc<Farm>) {
             if let Some(wait) = due.checked_sub(began.elapsed()) {
                 tokio::time::sleep(wait).await;
             }
-            let request = reporters[number as usize % WORKERS].next();
-            under_way.push(spawn::task("update", acknowledged(farm.clone(), request, began, due)));
+            let reporter = reporters[number as usize % WORKERS].clone();
+            under_way.push(spawn::task("update", acknowledged(farm.clone(), reporter, began, due)));
         }
         let latencies: Vec<_> =
             join_all(under_way).await.into_iter().map(|one| one.expect("no panic")).collect();
@@ -85,10 +86,12 @@ async fn measure(name: &str, farm: &Arc<Farm>) {
 
 async fn acknowledged(
     farm: Arc<Farm>,
-    request: shoal::domain::validate::WorkerRequest,
+    reporter: Arc<Mutex<common::Reporter>>,
     began: std::time::Instant,
     due: Duration,
 ) -> Duration {
+    let mut reporter = reporter.lock().await;
+    let request = reporter.next();
     let answer = farm.update_task(&request, "?").await.expect("an acknowledgement");
     assert!(answer.error.is_none() && answer.durable, "{answer:?}");
     began.elapsed().saturating_sub(due)
