@@ -1,6 +1,7 @@
 //! What an acknowledgement costs at a given load: updates are offered at a fixed rate, whether the earlier ones have been
-//! answered or not (of one worker's the next waits for its turn), and the time from each one's due moment to its acknowledgement is measured. Beside it stands one
-//! update at a time, which shares its write with nobody: what the group commit adds is the difference.
+//! answered or not (of one worker's the next waits for its turn), and the time from each one's due moment to its
+//! acknowledgement is measured. Beside it stands one update at a time, which shares its write with nobody: what the group
+//! commit adds is the difference.
 //!
 //! `cargo bench --bench commit_latency`. With `SHOAL_BENCH_MONGODB_URL` also on that server, in a database of its own.
 
