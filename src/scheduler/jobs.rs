@@ -11,7 +11,7 @@ use super::Leadership;
 use crate::domain::action::{Action, CloseCause, CloseKind};
 use crate::domain::capacity::{Throughput, calc_itp, games_per_minute_summand, nps_summand};
 use crate::domain::fold::Record;
-use crate::domain::ids::Millis;
+use crate::domain::ids::{Millis, Token};
 use crate::domain::run::Phase;
 use crate::service::documents::closing_ids;
 use crate::service::run_cache::CachedRun;
@@ -153,11 +153,11 @@ impl Job {
             }
             Self::Reconcile => farm.reconcile().await?,
             Self::Scavenge => farm.scavenge(leadership).await?,
-            Self::Itp => farm.update_itp().await?,
-            Self::Speed => farm.update_speed().await?,
+            Self::Itp => farm.update_itp(leadership.token).await?,
+            Self::Speed => farm.update_speed(leadership.token).await?,
             Self::Audit => farm.audit_random_run().await?,
             Self::Clean => {
-                farm.state.clean().await?;
+                farm.state.clean(leadership.token).await?;
             }
             Self::Seen => farm.keep_seen().await?,
             Self::Validate => farm.validate_random_run().await?,
@@ -209,7 +209,7 @@ impl Farm {
     }
 
     /// Recomputes the internal throughput of every unfinished run.
-    pub async fn update_itp(&self) -> ServiceResult<()> {
+    pub async fn update_itp(&self, leader: Token) -> ServiceResult<()> {
         let runs = self.live_runs().await?;
         let mut active: HashMap<&str, u64> = HashMap::new();
         for (view, run) in &runs {
@@ -229,14 +229,15 @@ impl Farm {
                 active_runs_of_user: active.get(run.owner.as_str()).copied().unwrap_or(0),
                 sprt,
             });
-            let fields = SetRunFields { run: view.id, args: None, itp: Some(itp), speed: None };
+            let leader = Some(leader);
+            let fields = SetRunFields { run: view.id, args: None, itp: Some(itp), speed: None, leader };
             self.state.set_run_fields(self.generation(), fields).await?;
         }
         Ok(())
     }
 
     /// Recomputes nodes per second and games per minute of every unfinished run.
-    pub async fn update_speed(&self) -> ServiceResult<()> {
+    pub async fn update_speed(&self, leader: Token) -> ServiceResult<()> {
         for (view, run) in self.live_runs().await? {
             let (mut nps, mut games_per_minute) = (0.0, 0.0);
             for task in self.state.read_tasks(view.id).await? {
@@ -248,8 +249,8 @@ impl Farm {
                 games_per_minute +=
                     games_per_minute_summand(speed, run.game_seconds, worker.concurrency, run.facts.threads);
             }
-            let fields =
-                SetRunFields { run: view.id, args: None, itp: None, speed: Some((nps, games_per_minute)) };
+            let speed = Some((nps, games_per_minute));
+            let fields = SetRunFields { run: view.id, args: None, itp: None, speed, leader: Some(leader) };
             self.state.set_run_fields(self.generation(), fields).await?;
         }
         Ok(())

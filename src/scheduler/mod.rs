@@ -109,7 +109,7 @@ async fn lead(farm: &Farm, held: Option<Leadership>, now: Duration) -> Option<Le
     {
         return held;
     }
-    match farm.state.lease_acquire(LeaseName::Leader, &farm.identity, LEASE).await {
+    match farm.state.lease_acquire(LeaseName::Leader, &farm.identity, LEASE, farm.generation()).await {
         Ok(LeaseOutcome::Held(token)) => {
             tracing::info!(counter = token.counter, "this process leads");
             Some(Leadership { token, mercy_until: now + MERCY })

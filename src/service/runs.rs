@@ -105,7 +105,7 @@ impl Farm {
             num_games: cached.num_games,
             priority: cached.priority,
         };
-        let fields = SetRunFields { run, args: Some(args), itp: None, speed: None };
+        let fields = SetRunFields { run, args: Some(args), itp: None, speed: None, leader: None };
         if !self.state.set_run_fields(self.generation(), fields).await? {
             self.runs.forget(run);
         }

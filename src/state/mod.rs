@@ -13,6 +13,7 @@ pub mod requests;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::broadcast;
 
 use crate::domain::ids::{Generation, Millis, RunId, ShortWorkerName, TaskKey, Token, Version};
 pub use outcomes::*;
@@ -63,8 +64,15 @@ pub trait SchedulingState: Send + Sync {
     /// schedule), `Loaded` only over the same one.
     async fn set_generation(&self, generation: Generation, state: LoadState) -> StateResult<bool>;
 
-    /// Grants the lease `name` to `holder` for `ttl` if it is free, expired, or its own.
-    async fn lease_acquire(&self, name: LeaseName, holder: &str, ttl: Duration) -> StateResult<LeaseOutcome>;
+    /// Grants the lease `name` to `holder` for `ttl` if it is free, expired, or its own. `known` is the generation that
+    /// the caller knows of from the store: tokens increase even where the state has lost its own.
+    async fn lease_acquire(
+        &self,
+        name: LeaseName,
+        holder: &str,
+        ttl: Duration,
+        known: Generation,
+    ) -> StateResult<LeaseOutcome>;
 
     /// Extends a lease that is still held with this token.
     async fn lease_renew(&self, name: LeaseName, token: Token, ttl: Duration) -> StateResult<bool>;
@@ -152,9 +160,9 @@ pub trait SchedulingState: Send + Sync {
     /// Restores what workers have seen, at start.
     async fn load_seen(&self, seen: Vec<SeenView>) -> StateResult<()>;
 
-    /// Housekeeping: forgets finished runs in what workers have seen and dead entries of the worker map.
+    /// Housekeeping by the leader: forgets finished runs in what workers have seen and dead entries of the worker map.
     /// Returns how many entries went.
-    async fn clean(&self) -> StateResult<usize>;
+    async fn clean(&self, leader: Token) -> StateResult<usize>;
 
     /// A full recomputation against the counters (invariant I14); the differences in words.
     async fn audit(&self, run: RunId) -> StateResult<Vec<String>>;
@@ -165,7 +173,17 @@ pub trait SchedulingState: Send + Sync {
 
     /// Numbers about the state as a whole.
     async fn census(&self) -> StateResult<Census>;
+
+    /// Tells everybody who shares this state, oneself included, of a change behind what they may have cached.
+    async fn publish(&self, note: &Invalidation) -> StateResult<()>;
+
+    /// What is told from now on. A receiver that falls behind, or an implementation that loses its connection, hears
+    /// `Lagged`: whatever is cached may be old then.
+    fn notes(&self) -> broadcast::Receiver<Invalidation>;
 }
+
+/// Notes that a receiver may be behind before it is told that it missed some.
+pub(crate) const NOTES: usize = 1024;
 
 /// Version helpers shared by implementations.
 pub(crate) fn is_durable(version: Version, durable: Version) -> bool {

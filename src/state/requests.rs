@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bson::Document;
 use bson::oid::ObjectId;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::action::CloseCause;
 use crate::domain::ids::{
@@ -219,6 +220,8 @@ pub struct SetRunFields {
     pub itp: Option<f64>,
     /// Nodes per second and games per minute.
     pub speed: Option<(f64, f64)>,
+    /// The leader's token, where a job of the leader's sets this: a stale one changes nothing.
+    pub leader: Option<Token>,
 }
 
 /// The arguments that the schedule itself needs.
@@ -310,6 +313,18 @@ pub struct GenerationView {
     pub generation: Generation,
     /// Whether it serves.
     pub state: LoadState,
+}
+
+/// What a replica changed and others may have cached. Best effort: caches end by themselves, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invalidation {
+    /// An account, by name.
+    User(String),
+    /// A run's arguments.
+    Run(RunId),
+    /// What every replica reads at its start: opening books, old usernames.
+    Tables,
 }
 
 /// What one worker has seen.

@@ -61,7 +61,12 @@ fn the_leader_closes_the_dead_and_nobody_else() {
     life.update(&quiet, dead, crashed());
     world.clock.advance(300_000);
     let (alive, ..) = life.task(&lively);
-    let lease = life.farm.state.lease_acquire(LeaseName::Leader, "me", Duration::from_secs(3600));
+    let lease = life.farm.state.lease_acquire(
+        LeaseName::Leader,
+        "me",
+        Duration::from_secs(3600),
+        life.farm.generation(),
+    );
     let LeaseOutcome::Held(token) = life.run(lease).unwrap() else { panic!() };
     let scavenge = |token, mercy_until| life.run(life.farm.scavenge(&Leadership { token, mercy_until }));
     world.clock.advance(60_000);

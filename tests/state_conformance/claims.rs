@@ -111,6 +111,7 @@ async fn only_the_judged_version_of_a_running_run_gives_tasks(f: Fixture) {
         args: Some(ArgsFields { version, num_games, priority: 3 }),
         itp: Some(55.0),
         speed: None,
+        leader: None,
     };
     assert!(f.state.set_run_fields(G, args(2, 500)).await.unwrap());
     assert!(matches!(f.assign(run, &worker(1, 0), 100).await, AssignOutcome::Stale));
@@ -127,6 +128,7 @@ async fn only_the_judged_version_of_a_running_run_gives_tasks(f: Fixture) {
 }
 
 async fn what_a_worker_has_seen_is_remembered_and_cleaned(f: Fixture) {
+    let leader = f.leader().await;
     let gone = load(RunKind::Games, 10).id;
     let mine = worker(1, 0);
     let stranger = worker(2, 0);
@@ -142,11 +144,11 @@ async fn what_a_worker_has_seen_is_remembered_and_cleaned(f: Fixture) {
     let AdmissionOutcome::Open(open) = f.admit(&mine).await else { panic!() };
     assert_eq!((open.last_run, open.seen.len(), open.ranking.len()), (Some(run), 2, 1));
     assert_eq!(open.ranking[0].committed_games, 100);
-    assert_eq!(f.state.clean().await.unwrap(), 1, "the stranger");
+    assert_eq!(f.state.clean(leader).await.unwrap(), 1, "the stranger");
     let seen = f.state.read_seen().await.unwrap();
     let expected = SeenView { worker: mine.short_name.clone(), runs: vec![run], last_run: run };
     assert_eq!(seen, [expected]);
     f.give_up(key, &mine).await;
-    assert_eq!(f.state.clean().await.unwrap(), 1, "the map's entry of the closed task");
+    assert_eq!(f.state.clean(leader).await.unwrap(), 1, "the map's entry of the closed task");
     assert_eq!(f.state.census().await.unwrap().worker_map, 0);
 }

@@ -106,8 +106,8 @@ impl Fixture {
     }
 
     pub async fn leader(&self) -> Token {
-        match self.state.lease_acquire(LeaseName::Leader, "leader", Duration::from_secs(3600)).await.unwrap()
-        {
+        let ttl = Duration::from_secs(1_000_000_000);
+        match self.state.lease_acquire(LeaseName::Leader, "leader", ttl, G).await.unwrap() {
             LeaseOutcome::Held(token) => token,
             LeaseOutcome::Taken(lease) => panic!("{lease:?}"),
         }

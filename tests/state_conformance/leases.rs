@@ -14,12 +14,14 @@ on_every_state!(
     a_refusal_keeps_no_slot,
     assignments_are_locked_out_by_the_lease,
     only_a_larger_generation_is_loaded_and_only_the_loaded_one_serves,
+    a_stale_leader_changes_nothing,
+    notes_reach_everybody_who_listens,
 );
 
 const TTL: Duration = Duration::from_secs(15);
 
 async fn a_lease_has_one_holder_and_ever_newer_tokens(f: Fixture) {
-    let acquire = |who: &'static str| f.state.lease_acquire(LeaseName::Leader, who, TTL);
+    let acquire = |who: &'static str| f.state.lease_acquire(LeaseName::Leader, who, TTL, G);
     let LeaseOutcome::Held(first) = acquire("a").await.unwrap() else { panic!() };
     let LeaseOutcome::Taken(view) = acquire("b").await.unwrap() else { panic!() };
     assert_eq!((view.holder.as_str(), view.token), ("a", first));
@@ -100,12 +102,52 @@ async fn assignments_are_locked_out_by_the_lease(f: Fixture) {
     let run = f.run(RunKind::Games, 1000).await;
     let mine = worker(1, 0);
     assert!(matches!(f.admit(&mine).await, AdmissionOutcome::Open(_)));
-    let held = f.state.lease_acquire(LeaseName::RequestTask, "operator", TTL).await.unwrap();
+    let held = f.state.lease_acquire(LeaseName::RequestTask, "operator", TTL, G).await.unwrap();
     let LeaseOutcome::Held(token) = held else { panic!() };
     assert!(matches!(f.assign(run, &mine, 100).await, AssignOutcome::Locked));
     assert!(matches!(f.admit(&worker(2, 0)).await, AdmissionOutcome::Busy));
     assert!(f.state.lease_release(LeaseName::RequestTask, token).await.unwrap());
     f.claim(run, &mine, 100).await;
+}
+
+async fn a_stale_leader_changes_nothing(f: Fixture) {
+    let run = f.run(RunKind::Games, 1000).await;
+    let mine = worker(1, 0);
+    let key = f.claim(run, &mine, 100).await.task.record.key;
+    f.ack_all().await;
+    let LeaseOutcome::Held(stale) = f.state.lease_acquire(LeaseName::Leader, "a", TTL, G).await.unwrap()
+    else {
+        panic!()
+    };
+    f.clock.advance(400_000);
+    let LeaseOutcome::Held(token) = f.state.lease_acquire(LeaseName::Leader, "b", TTL, G).await.unwrap()
+    else {
+        panic!()
+    };
+    let before = f.view(run).await;
+    let fields = |leader, itp| SetRunFields { run, args: None, itp: Some(itp), speed: None, leader };
+    assert_eq!(
+        f.state.set_run_fields(G, fields(Some(stale), 7.0)).await.unwrap_err(),
+        StateError::StaleToken
+    );
+    assert_eq!(f.state.clean(stale).await.unwrap_err(), StateError::StaleToken);
+    let now = f.state.now().await.unwrap();
+    assert_eq!(f.dead(key, now, stale).await.unwrap_err(), StateError::StaleToken);
+    assert_eq!(f.view(run).await.itp, before.itp);
+    assert!(f.state.set_run_fields(G, fields(Some(token), 7.0)).await.unwrap());
+    assert_eq!(f.view(run).await.itp, 7.0);
+    assert!(matches!(f.dead(key, now, token).await.unwrap(), CloseOutcome::Done(_)));
+    assert_eq!(f.state.clean(token).await.unwrap(), 1, "the map's entry of the closed task");
+}
+
+async fn notes_reach_everybody_who_listens(f: Fixture) {
+    let (mut first, mut second) = (f.state.notes(), f.state.notes());
+    let note = Invalidation::User("carol".to_owned());
+    f.state.publish(&note).await.unwrap();
+    for listener in [&mut first, &mut second] {
+        let heard = tokio::time::timeout(Duration::from_secs(10), listener.recv()).await;
+        assert_eq!(heard.unwrap().unwrap(), note);
+    }
 }
 
 async fn only_a_larger_generation_is_loaded_and_only_the_loaded_one_serves(f: Fixture) {

@@ -207,7 +207,7 @@ impl Model {
                 self.args_version += 1;
                 let run = self.runs[run];
                 let args = ArgsFields { version: self.args_version, num_games, priority: 0 };
-                let fields = SetRunFields { run, args: Some(args), itp: None, speed: None };
+                let fields = SetRunFields { run, args: Some(args), itp: None, speed: None, leader: None };
                 if self.f.state.set_run_fields(G, fields).await.unwrap() {
                     self.num_games.insert(run, num_games);
                 }
@@ -244,7 +244,7 @@ impl Model {
                 assert!(self.f.state.read_run(run).await.unwrap().is_none());
             }
             Step::Clean => {
-                self.f.state.clean().await.unwrap();
+                self.f.state.clean(self.token).await.unwrap();
             }
         }
     }

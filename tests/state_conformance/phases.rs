@@ -64,7 +64,7 @@ async fn a_run_leaves_when_it_is_finished_and_closed(f: Fixture) {
     let run = f.run(RunKind::Games, 1000).await;
     let mine = worker(1, 0);
     let key = f.claim(run, &mine, 100).await.task.record.key;
-    let speed = SetRunFields { run, args: None, itp: None, speed: Some((1e6, 12.0)) };
+    let speed = SetRunFields { run, args: None, itp: None, speed: Some((1e6, 12.0)), leader: None };
     f.state.set_run_fields(G, speed.clone()).await.unwrap();
     assert_eq!(f.view(run).await.nps, 1e6);
     let ours = operation();

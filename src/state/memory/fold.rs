@@ -4,7 +4,9 @@ use super::run_state::RunState;
 use super::tables::Tables;
 use crate::domain::ids::Millis;
 use crate::domain::run::Phase;
-use crate::state::{CommitFold, FoldOutcome, PhaseOutcome, SetPhase, SetRunFields};
+use crate::state::{
+    CommitFold, FoldOutcome, LeaseName, PhaseOutcome, SetPhase, SetRunFields, StateError, StateResult,
+};
 
 impl Tables {
     pub(super) fn commit_fold(&mut self, request: CommitFold, _now: Millis) -> FoldOutcome {
@@ -39,8 +41,11 @@ impl Tables {
         PhaseOutcome::Changed(Box::new(run.view()))
     }
 
-    pub(super) fn set_run_fields(&mut self, request: SetRunFields, _now: Millis) -> bool {
-        let Some(run) = self.runs.get_mut(&request.run) else { return false };
+    pub(super) fn set_run_fields(&mut self, request: SetRunFields, now: Millis) -> StateResult<bool> {
+        if request.leader.is_some_and(|token| !self.holds(LeaseName::Leader, token, now)) {
+            return Err(StateError::StaleToken);
+        }
+        let Some(run) = self.runs.get_mut(&request.run) else { return Ok(false) };
         if let Some(args) = request.args
             && args.version > run.args.version
         {
@@ -52,7 +57,7 @@ impl Tables {
         if let Some((nps, games_per_minute)) = request.speed {
             set_speed(run, nps, games_per_minute);
         }
-        true
+        Ok(true)
     }
 }
 

@@ -17,6 +17,7 @@ impl Tables {
         name: LeaseName,
         holder: &str,
         ttl: Duration,
+        known: Generation,
         now: Millis,
     ) -> LeaseOutcome {
         let expires = after(now, ttl);
@@ -29,7 +30,7 @@ impl Tables {
             return LeaseOutcome::Held(token);
         }
         self.lease_counter += 1;
-        let generation = self.generation.map_or(Generation(0), |there| there.generation);
+        let generation = self.generation.map_or(known, |there| there.generation.max(known));
         let token = Token { generation, counter: self.lease_counter };
         self.leases.insert(name, LeaseView { holder: holder.to_owned(), token, expires });
         LeaseOutcome::Held(token)

@@ -26,12 +26,14 @@ use crate::sys::clock::Clock;
 pub struct MemoryState {
     clock: Arc<dyn Clock>,
     tables: Mutex<Tables>,
+    notes: broadcast::Sender<Invalidation>,
 }
 
 impl MemoryState {
     /// An empty state: no generation yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, tables: Mutex::new(Tables::default()) }
+        let (notes, _) = broadcast::channel(NOTES);
+        Self { clock, tables: Mutex::new(Tables::default()), notes }
     }
 
     /// Runs a transition that may change something: the generation is checked first.
@@ -84,8 +86,14 @@ impl SchedulingState for MemoryState {
         self.look(|tables, _| tables.set_generation(generation, state))
     }
 
-    async fn lease_acquire(&self, name: LeaseName, holder: &str, ttl: Duration) -> StateResult<LeaseOutcome> {
-        self.look(|tables, now| tables.lease_acquire(name, holder, ttl, now))
+    async fn lease_acquire(
+        &self,
+        name: LeaseName,
+        holder: &str,
+        ttl: Duration,
+        known: Generation,
+    ) -> StateResult<LeaseOutcome> {
+        self.look(|tables, now| tables.lease_acquire(name, holder, ttl, known, now))
     }
 
     async fn lease_renew(&self, name: LeaseName, token: Token, ttl: Duration) -> StateResult<bool> {
@@ -162,7 +170,7 @@ impl SchedulingState for MemoryState {
     }
 
     async fn set_run_fields(&self, generation: Generation, request: SetRunFields) -> StateResult<bool> {
-        self.change(generation, |tables, now| Ok(tables.set_run_fields(request, now)))
+        self.change(generation, |tables, now| tables.set_run_fields(request, now))
     }
 
     async fn block_worker(&self, worker: &ShortWorkerName, message: Option<String>) -> StateResult<()> {
@@ -221,8 +229,8 @@ impl SchedulingState for MemoryState {
         self.look(|tables, _| tables.load_seen(seen))
     }
 
-    async fn clean(&self) -> StateResult<usize> {
-        self.read(|tables, _| Ok(tables.clean()))
+    async fn clean(&self, leader: Token) -> StateResult<usize> {
+        self.read(|tables, now| tables.clean(leader, now))
     }
 
     async fn audit(&self, run: RunId) -> StateResult<Vec<String>> {
@@ -235,5 +243,15 @@ impl SchedulingState for MemoryState {
 
     async fn census(&self) -> StateResult<Census> {
         self.read(|tables, _| Ok(tables.census()))
+    }
+
+    async fn publish(&self, note: &Invalidation) -> StateResult<()> {
+        // Nobody may be listening.
+        let _ = self.notes.send(note.clone());
+        Ok(())
+    }
+
+    fn notes(&self) -> broadcast::Receiver<Invalidation> {
+        self.notes.subscribe()
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::tables::{Seen, Tables};
-use crate::domain::ids::{RunId, TaskKey};
+use crate::domain::ids::{Millis, RunId, TaskKey, Token};
 use crate::domain::run::Phase;
-use crate::state::{Census, RunView, SeenView, TaskLookup, TaskView};
+use crate::state::{Census, LeaseName, RunView, SeenView, StateError, StateResult, TaskLookup, TaskView};
 
 impl Tables {
     pub(super) fn all_runs(&self) -> Vec<RunView> {
@@ -56,7 +56,10 @@ impl Tables {
     }
 
     /// `spec/scheduling.md` section 10: "clean wtt_map" and "clean worker_runs".
-    pub(super) fn clean(&mut self) -> usize {
+    pub(super) fn clean(&mut self, leader: Token, now: Millis) -> StateResult<usize> {
+        if !self.holds(LeaseName::Leader, leader, now) {
+            return Err(StateError::StaleToken);
+        }
         let before = self.wtt.len() + self.seen.len();
         let runs = &self.runs;
         self.wtt.retain(|_, key| {
@@ -68,7 +71,7 @@ impl Tables {
             seen.runs.retain(|run| runs.contains_key(run));
             !seen.runs.is_empty() || runs.contains_key(&seen.last_run)
         });
-        before - (self.wtt.len() + self.seen.len())
+        Ok(before - (self.wtt.len() + self.seen.len()))
     }
 
     /// Invariants I1, I14 and I20 for what the schedule holds of a run, each difference in words.
