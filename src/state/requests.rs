@@ -325,6 +325,8 @@ pub enum Invalidation {
     Run(RunId),
     /// What every replica reads at its start: opening books, old usernames.
     Tables,
+    /// The connection was lost, and notes may be: whatever is cached may be old.
+    Everything,
 }
 
 /// What one worker has seen.
