@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use shoal::sys::clock::stopwatch;
 
 /// A process, and a shell that ends it when the test process is gone: it waits for the end of its standard input.
 pub struct Process {
@@ -52,6 +55,25 @@ impl Process {
     /// SIGCONT.
     pub fn resume(&self) {
         self.signal("CONT");
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_end(&self) {
+        self.signal("TERM");
+    }
+
+    /// How it ended; None if it doesn't in time.
+    pub async fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
+        let began = stopwatch();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            if began.elapsed() > within {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn signal(&self, name: &str) {

@@ -57,7 +57,6 @@ pub struct RedisServer {
     owned: Option<tempfile::TempDir>,
 }
 
-/// The program; None if tests on Redis are to be left out.
 fn server() -> Option<PathBuf> {
     static SERVER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
@@ -79,6 +78,11 @@ fn server() -> Option<PathBuf> {
 }
 
 impl RedisServer {
+    /// The program; None if tests on Redis are to be left out.
+    pub fn program() -> Option<PathBuf> {
+        server()
+    }
+
     /// Starts a server and waits until it answers; None if tests on Redis are to be left out.
     pub fn start(variant: Variant) -> Option<Self> {
         Self::start_with(variant, "")

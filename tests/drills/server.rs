@@ -23,8 +23,10 @@ pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
 pub fn command(data: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(SHOAL);
     command.args(args).env("SHOAL_DATA_DIR", data).current_dir(data).stdin(Stdio::null());
-    for name in ["SHOAL_LISTEN", "SHOAL_CONFIG", "SHOAL_TRUSTED_PROXIES", "SHOAL_LOG", "SHOAL_MONGODB_URL"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SHOAL_") && name != "SHOAL_DATA_DIR" {
+            command.env_remove(name);
+        }
     }
     for name in ["SHOAL_GITHUB_API_URL", "SHOAL_GITHUB_RAW_URL"] {
         command.env(name, "none");
