@@ -94,8 +94,10 @@ impl Balancer {
 /// worker repeats by itself, and knows when. An operator's balancer sets the client's address itself; here the fleet's
 /// machines say which they are.
 fn configuration(port: u16, socket: &str, replicas: &[u16]) -> String {
+    // Twice as many descriptors, and some hosts grant few.
+    let most = if std::env::var_os("SHOAL_LONG").is_some() { 4000 } else { 450 };
     let mut text = format!(
-        "global\n    maxconn 20000\n    stats socket {socket} level admin\n\
+        "global\n    maxconn {most}\n    stats socket {socket} level admin\n\
          defaults\n    mode http\n    timeout connect 1s\n    timeout client 60s\n    timeout server 60s\n    \
          timeout queue 10s\n    timeout http-keep-alive 60s\n    timeout check 2s\n    \
          retries 3\n    retry-on conn-failure\n    option redispatch 1\n    option forwardfor if-none\n\
