@@ -18,6 +18,9 @@ use crate::durability::mongo_server;
 /// A replica that asks nothing of it has this long to become ready: it may have to wait for a lease to end.
 const READY: Duration = Duration::from_secs(120);
 
+/// Slots of the semaphore: as many requests for a task are judged at once, by all replicas together.
+pub const SLOTS: u64 = 16;
+
 /// One `shoal serve`.
 pub struct Replica {
     pub port: u16,
@@ -228,10 +231,10 @@ impl Replica {
 
 /// The replica's own file; commands in its directory read it, too.
 fn configuration(port: u16, store: &str, database: &str, redis_url: &str) -> String {
-    let (slots, in_flight) = if std::env::var_os("SHOAL_LONG").is_some() { (64, 4096) } else { (16, 512) };
+    let in_flight = if std::env::var_os("SHOAL_LONG").is_some() { 4096 } else { 512 };
     format!(
         "listen = \"127.0.0.1:{port}\"\nmongodb_url = \"{store}?directConnection=true\"\n\
          mongodb_database = \"{database}\"\nredis_url = \"{redis_url}\"\nread_rate_limit = 0\n\
-         request_slots = {slots}\nworker_in_flight = {in_flight}\nlog = \"info\"\n"
+         request_slots = {SLOTS}\nworker_in_flight = {in_flight}\nlog = \"info\"\n"
     )
 }

@@ -6,6 +6,8 @@
 mod balancer;
 mod drill;
 mod farm;
+mod histories;
+mod history;
 mod leaders;
 mod lives;
 mod memories;
