@@ -8,6 +8,7 @@
 
 pub mod memory;
 pub mod outcomes;
+pub mod redis;
 pub mod requests;
 
 use std::time::Duration;
