@@ -17,7 +17,7 @@ pub use self::error::{ConfigError, Origin};
 pub use self::flags::ConfigFlags;
 pub use self::settings::{Config, SETTINGS, Setting};
 use self::sources::Sources;
-pub use self::values::{LogFormat, MongoUrl, Network, Reserved, Secret, TrustedProxies};
+pub use self::values::{LogFormat, MongoUrl, Network, RedisUrl, Secret, TrustedProxies};
 
 /// The configuration file that is read, if it exists, when none is named.
 pub const DEFAULT_FILE: &str = "shoal.toml";

@@ -1,5 +1,6 @@
 //! The tests of the whole product: one binary, one module per promise.
 
+mod cluster;
 mod documents;
 mod drills;
 mod durability;

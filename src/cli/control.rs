@@ -1,19 +1,17 @@
-//! How commands reach the farm: through the running server's control socket, or, when none runs, on the file itself.
+//! How commands reach the farm: through the running server's control socket, or, when none runs, on the file itself. Where
+//! servers share a schedule, a command without a server on its data directory is one more replica for the moment.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::store::{self, Role};
-use super::{CliError, CliResult};
+use super::store::Role;
+use super::{CliError, CliResult, schedule};
 use crate::config::Config;
+use crate::service::FarmSettings;
 use crate::service::control::{Control, Reply};
-use crate::service::{Farm, FarmSettings};
-use crate::state::memory::MemoryState;
-use crate::sys::clock::SystemClock;
 use crate::sys::web;
 
 /// How long a command may take.
@@ -41,23 +39,16 @@ pub async fn send(config: &Config, command: Control) -> Result<Reply, CliError> 
     if server_pid(config)?.is_some() {
         return over_socket(config, &command).await;
     }
-    let farm = open(config, Role::Command, FarmSettings::default()).await?;
-    farm.control(command).await.map_err(CliError::failed)
+    let farm = schedule::open(config, Role::Command, FarmSettings::default()).await?;
+    let reply = farm.control(command).await.map_err(CliError::failed);
+    // Where it had to load the schedule, it led.
+    farm.step_down().await;
+    reply
 }
 
 /// The process id of the server that runs on the data directory, if one does.
 pub fn server_pid(config: &Config) -> Result<Option<u32>, CliError> {
     crate::store::sqlite::running(&database(config)).map_err(CliError::failed)
-}
-
-/// Opens the store as its only server and loads the schedule.
-pub async fn open(config: &Config, role: Role, settings: FarmSettings) -> Result<Arc<Farm>, CliError> {
-    let store = store::open(config, role).await?;
-    let clock = Arc::new(SystemClock::new());
-    let state = Arc::new(MemoryState::new(clock.clone()));
-    let farm = Farm::new(state, store, clock, settings);
-    farm.rebuild_patiently(role.patience()).await.map_err(CliError::failed)?;
-    Ok(farm)
 }
 
 async fn over_socket(config: &Config, command: &Control) -> Result<Reply, CliError> {

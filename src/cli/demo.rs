@@ -70,7 +70,7 @@ async fn show(dir: &Path) -> CliResult {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(CliError::failed)?;
     let address = listener.local_addr().map_err(CliError::failed)?;
     let settings = FarmSettings { port: Some(address.port()), ..FarmSettings::default() };
-    let farm = super::control::open(&config, super::store::Role::Serve, settings).await?;
+    let farm = super::schedule::open(&config, super::store::Role::Serve, settings).await?;
     let running = Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: None })?;
     println!(
         "A farm at http://{address}, a patch worth {ELO} Elo, {WORKERS} simulated workers, {SPEED_UP:.0} times real time.\n"

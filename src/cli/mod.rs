@@ -11,6 +11,7 @@ pub mod import;
 pub mod migrate;
 pub mod net;
 pub mod run;
+pub mod schedule;
 pub mod serve;
 pub mod simulate;
 pub mod store;

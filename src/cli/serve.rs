@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::store::{self, Role};
-use super::{CliError, CliResult, control};
+use super::{CliError, CliResult, control, schedule};
 use crate::config::Config;
 use crate::domain::action::{Action, Event};
 use crate::github::GitHubSettings;
@@ -46,6 +46,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     grace: Duration,
     scheduler: JoinHandle<()>,
+    membership: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -64,6 +65,7 @@ impl Running {
             http_done: spawn::task("http", server),
             control: control_server.handle(),
             control_done: spawn::task("control", control_server),
+            membership: farm.membership.is_shared().then(|| farm.take_part(stopped.clone())),
             scheduler: scheduler::start(farm.clone(), stopped),
             farm,
             site,
@@ -77,13 +79,17 @@ impl Running {
     pub async fn stop(self) {
         self.farm.set_draining();
         self.site.begin_shutdown();
+        // Leadership first: another replica has to act soon, however long the last requests take here.
+        let _ = self.stop.send(true);
         tokio::time::sleep(FAREWELL).await;
         self.http.stop(true).await;
         let _ = self.http_done.await;
         self.control.stop(true).await;
         let _ = self.control_done.await;
-        let _ = self.stop.send(true);
         let _ = self.scheduler.await;
+        if let Some(membership) = self.membership {
+            let _ = membership.await;
+        }
         write_last_versions(&self.farm, self.grace).await;
         for (what, result) in [
             ("the counters", self.farm.flush_runs().await.map(|_| ())),
@@ -120,16 +126,17 @@ pub async fn serve(config: Config) -> CliResult {
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| CliError::failed(format!("listen: {}: {error}", config.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
-    let farm = control::open(&config, Role::Serve, farm_settings(&config, address.port())).await?;
-    system_event(&farm, &format!("start fishtest@{}", address.port())).await;
-    let announcing = spawn::task("announce", store::announce(farm.store.clone()));
+    let farm = schedule::open(&config, Role::Serve, farm_settings(&config, address.port())).await?;
+    let name = name(&farm, address.port());
+    system_event(&farm, &format!("start {name}")).await;
+    let announcing = spawn::task("announce", store::announce(farm.store.clone(), farm.identity.clone()));
     let running =
         Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;
-    tracing::info!(%address, data = %config.data_dir.display(), "listening on {address}");
+    tracing::info!(%address, replica = %farm.identity, data = %config.data_dir.display(), "listening on {address}");
     terminated().await;
     tracing::info!("shutting down");
     running.stop().await;
-    system_event(&farm, &format!("stop fishtest@{}", address.port())).await;
+    system_event(&farm, &format!("stop {name}")).await;
     announcing.abort();
     if let Err(error) = farm.store.announce(None).await {
         tracing::warn!(%error, "commands will take this server for alive for some seconds");
@@ -184,6 +191,12 @@ pub fn github_settings(config: &Config) -> GitHubSettings {
         token: config.github_token.clone(),
         ..GitHubSettings::default()
     }
+}
+
+/// How the event log names this server: of several, by its identity, too.
+fn name(farm: &Farm, port: u16) -> String {
+    let name = format!("fishtest@{port}");
+    if farm.membership.is_shared() { format!("{name} ({})", farm.identity) } else { name }
 }
 
 async fn system_event(farm: &Farm, message: &str) {

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use super::{CliError, control};
 use crate::config::Config;
-use crate::store::SharedStore;
 use crate::store::mongo::{MigrateError, MongoSettings, MongoStore, MongoUrl};
 use crate::store::sqlite::{DATABASE_FILE, Mode, SqliteStore, acquire, running};
+use crate::store::{MiscStore, SharedStore};
 use crate::sys::patience::Patience;
-use crate::sys::random;
 
 /// A server is heard of so often.
 const ANNOUNCE: Duration = Duration::from_secs(10);
@@ -29,8 +28,8 @@ pub fn mongo_settings(config: &Config) -> Option<MongoSettings> {
     })
 }
 
-/// The store, for the only server that works on it: a file is locked, a database on a server is announced. Its schema
-/// is brought up to date.
+/// The store, for the server that works on it: a file is locked, a database on a server is announced. Its schema is
+/// brought up to date. Where the schedule is shared, so is the database; only the data directory is this process's.
 ///
 /// # Errors
 /// When it can't be reached, is another server's, or has a schema that this version can't work with.
@@ -43,7 +42,8 @@ pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> 
     };
     let lock = acquire(&control::database(config)).map_err(CliError::failed)?;
     let waiting = format!("no database at {} yet", settings.url.hosts());
-    let prepare = async || prepare(&settings, role).await;
+    let shared = config.redis_url.is_some();
+    let prepare = async || prepare(&settings, role, shared).await;
     let store = role.patience().ask(&waiting, |obstacle: &Obstacle| obstacle.passes, prepare).await;
     Ok(Arc::new(store.map_err(|obstacle| obstacle.error)?.with_lock(lock)))
 }
@@ -68,10 +68,16 @@ impl Obstacle {
 }
 
 /// Connects, looks who else works there, and brings the schema up to date.
-async fn prepare(settings: &MongoSettings, role: Role) -> Result<MongoStore, Obstacle> {
+async fn prepare(settings: &MongoSettings, role: Role, shared: bool) -> Result<MongoStore, Obstacle> {
     let store = connect(settings).await.map_err(Obstacle::now)?;
     let other = store.announced().await.map_err(Obstacle::now)?;
     match (role, other) {
+        (Role::Serve | Role::Command, Some(_)) if shared => {}
+        (Role::Alone, Some(other)) => {
+            return Err(Obstacle::always(format!(
+                "a server ({other}) works on that database: stop it first, and whatever shares it"
+            )));
+        }
         (Role::Command, Some(other)) => {
             return Err(Obstacle::always(format!(
                 "a server ({other}) works on that database: give the command on its machine, with its data directory"
@@ -100,7 +106,7 @@ pub async fn alone(config: &Config) -> Result<SharedStore, CliError> {
     if let Some(pid) = control::server_pid(config)? {
         return Err(served(pid, &config.data_dir));
     }
-    open(config, Role::Command).await
+    open(config, Role::Alone).await
 }
 
 /// The store in a place that a person names: `mongodb://HOSTS/DATABASE`, or a data directory. Pool and deadline are
@@ -152,8 +158,10 @@ fn served(pid: u32, dir: &Path) -> CliError {
 pub enum Role {
     /// To serve.
     Serve,
-    /// To carry out one command where no server runs.
+    /// To carry out one command where no server runs on the data directory.
     Command,
+    /// To carry out one command that wants the farm for itself.
+    Alone,
 }
 
 impl Role {
@@ -161,7 +169,7 @@ impl Role {
     pub(super) fn patience(self) -> Patience {
         match self {
             Self::Serve => OF_A_SERVER,
-            Self::Command => Patience::NONE,
+            Self::Command | Self::Alone => Patience::NONE,
         }
     }
 }
@@ -188,8 +196,8 @@ pub async fn connect(settings: &MongoSettings) -> Result<MongoStore, CliError> {
 }
 
 /// Says again and again that this process serves, until it is told to stop.
-pub async fn announce(store: SharedStore) {
-    let who = format!("process {} ({})", std::process::id(), random::identity());
+pub async fn announce(store: SharedStore, identity: String) {
+    let who = format!("process {} ({identity})", std::process::id());
     loop {
         if let Err(error) = store.announce(Some(&who)).await {
             tracing::warn!(%error, "this server could not announce itself");

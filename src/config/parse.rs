@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::values::{LogFormat, MongoUrl, Network, Reserved, Secret, StorePolicy, TrustedProxies};
+use super::values::{LogFormat, MongoUrl, Network, RedisUrl, Secret, StorePolicy, TrustedProxies};
 
 /// The text of an absent value.
 pub const NONE: &str = "none";
@@ -184,8 +184,21 @@ pub fn store_policy(text: &str) -> Parsed<StorePolicy> {
     }
 }
 
-pub fn no_redis_yet(text: &str) -> Parsed<Reserved> {
-    reserved(text, "Redis; one process is the whole farm, and its schedule lives in that process")
+pub fn redis_url(text: &str) -> Parsed<Option<RedisUrl>> {
+    if text == NONE || text.is_empty() {
+        return Ok(None);
+    }
+    RedisUrl::new(text).map(Some).map_err(|error| error.to_string())
+}
+
+/// What can stand in a key before its hash tag's other parts: no braces, which mean something there.
+pub fn redis_prefix(text: &str) -> Parsed<String> {
+    let fits = (1..=64).contains(&text.len())
+        && text.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"_-.:".contains(&letter));
+    if !fits {
+        return Err(format!("{text:?} is no name of up to 64 letters, digits, _, -, . and :"));
+    }
+    Ok(text.to_owned())
 }
 
 pub fn mongodb_url(text: &str) -> Parsed<Option<MongoUrl>> {
@@ -212,14 +225,6 @@ pub fn deadline(text: &str) -> Parsed<Duration> {
         return Err(format!("{text:?} is too short: nothing would ever be done in time"));
     }
     Ok(time)
-}
-
-/// The value is not repeated in the message: addresses of databases carry passwords.
-fn reserved(text: &str, what: &str) -> Parsed<Reserved> {
-    if text == NONE || text.is_empty() {
-        return Ok(Reserved);
-    }
-    Err(format!("this release does not support {what}. Leave the setting away, or set it to none"))
 }
 
 #[cfg(test)]

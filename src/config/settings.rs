@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::parse;
 use super::sources::Sources;
-use super::values::{LogFormat, MongoUrl, Reserved, Secret, StorePolicy, TrustedProxies};
+use super::values::{LogFormat, MongoUrl, RedisUrl, Secret, StorePolicy, TrustedProxies};
 
 /// One setting, as texts: what flags, files and references are made of.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ macro_rules! settings {
 
         impl Config {
             pub(super) fn from_sources(sources: &Sources<'_>) -> Result<Self, ConfigError> {
-                Ok(Self { $( $key: sources.value(stringify!($key), $parse)?, )+ })
+                Self { $( $key: sources.value(stringify!($key), $parse)?, )+ }.consistent(sources)
             }
         }
     };
@@ -89,8 +89,8 @@ settings! {
     trusted_proxies: TrustedProxies = "127.0.0.1", "--trusted-proxies", "SHOAL_TRUSTED_PROXIES", "NETWORKS",
         parse::trusted_proxies;
 
-    /// How many requests for a task are judged at once. One more gets the answer "too busy", and the worker
-    /// asks again.
+    /// How many requests for a task are judged at once, by all servers together. One more gets the answer "too busy",
+    /// and the worker asks again.
     request_slots: NonZeroU32 = "5", "--request-slots", "SHOAL_REQUEST_SLOTS", "COUNT", parse::positive;
 
     /// Threads that serve requests; `auto` is one per core.
@@ -150,8 +150,19 @@ settings! {
     /// m, h).
     shutdown_grace: Duration = "10s", "--shutdown-grace", "SHOAL_SHUTDOWN_GRACE", "TIME", parse::duration;
 
-    /// Redis for several servers sharing a schedule. Not in this release: anything but `none` is refused.
-    redis_url: Reserved = "none", "--redis-url", "SHOAL_REDIS_URL", "URL|none", parse::no_redis_yet;
+    /// Redis for the schedule, so that any number of servers share it: `redis://HOST:PORT`, or `rediss://` with TLS.
+    /// Durable data is then in MongoDB, which must be set, too. Better in the environment or the file than in a flag,
+    /// where others can read the password.
+    redis_url: Option<RedisUrl> = "none", "--redis-url", "SHOAL_REDIS_URL", "URL|none", parse::redis_url;
+
+    /// Beginning of every key in Redis: farms that share a Redis need different ones, servers of one farm the same.
+    redis_prefix: String = "shoal", "--redis-prefix", "SHOAL_REDIS_PREFIX", "NAME", parse::redis_prefix;
+
+    /// How long a call to Redis may take before its outcome counts as unknown: seconds, or with a unit (ms, s, m).
+    redis_deadline: Duration = "2s", "--redis-deadline", "SHOAL_REDIS_DEADLINE", "TIME", parse::deadline;
+
+    /// Connections to Redis that this process opens at most for work that holds one; what is short shares a few more.
+    redis_pool: NonZeroU32 = "4", "--redis-pool", "SHOAL_REDIS_POOL", "COUNT", parse::positive;
 
     /// MongoDB for durable data, instead of the file in the data directory: `mongodb://HOST:PORT,.../?replicaSet=NAME`.
     /// A replica set is expected; one member is enough. Better in the environment or the file than in a flag, where
@@ -178,4 +189,21 @@ settings! {
 
     /// How long a call to MongoDB may take before its outcome counts as unknown: seconds, or with a unit (ms, s, m).
     mongodb_deadline: Duration = "5s", "--mongodb-deadline", "SHOAL_MONGODB_DEADLINE", "TIME", parse::deadline;
+}
+
+impl Config {
+    /// What no setting shows by itself.
+    fn consistent(self, sources: &Sources<'_>) -> Result<Self, ConfigError> {
+        if self.redis_url.is_some() && self.mongodb_url.is_none() {
+            let reason = "a schedule that servers share needs durable data that they share: set mongodb_url \
+                          (SHOAL_MONGODB_URL), too; for a single server leave Redis away"
+                .to_owned();
+            return Err(ConfigError::Invalid {
+                key: "redis_url",
+                origin: sources.origin("redis_url"),
+                reason,
+            });
+        }
+        Ok(self)
+    }
 }

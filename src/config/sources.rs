@@ -53,6 +53,11 @@ impl<'a> Sources<'a> {
         parse(&text).map_err(|reason| ConfigError::Invalid { key, origin, reason })
     }
 
+    /// Where the value of the setting `key` came from.
+    pub(super) fn origin(&self, key: &'static str) -> Origin {
+        self.text(key).1
+    }
+
     fn text(&self, key: &'static str) -> (String, Origin) {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
             // The table makes this call and the list: a key is in both or in neither.

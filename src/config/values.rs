@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 /// The service knows what it can do without its store.
 pub use crate::service::degrade::StorePolicy;
+/// The schedule knows what an address of its server looks like.
+pub use crate::state::redis::RedisUrl;
 /// The store knows what an address of its server looks like.
 pub use crate::store::mongo::MongoUrl;
 
@@ -16,10 +18,6 @@ pub enum LogFormat {
     /// One JSON object a line, for collectors.
     Json,
 }
-
-/// A setting whose name is taken, but which this release can't use: only `none` is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reserved;
 
 /// A text that must not be seen: its `Debug` form is a placeholder, and it has no other.
 #[derive(Clone, PartialEq, Eq)]

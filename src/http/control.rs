@@ -67,9 +67,11 @@ fn refusal(error: &ServiceError) -> HttpResponse {
         ServiceError::Invalid(_) => HttpResponse::BadRequest(),
         ServiceError::Refused(_) => HttpResponse::Unauthorized(),
         ServiceError::NotFound(_) => HttpResponse::NotFound(),
-        ServiceError::Busy(_) | ServiceError::Unavailable(_) | ServiceError::NotDurable(_) => {
-            HttpResponse::ServiceUnavailable()
-        }
+        ServiceError::Busy(_)
+        | ServiceError::Unavailable(_)
+        | ServiceError::Outdated(_)
+        | ServiceError::Superseded(_)
+        | ServiceError::NotDurable(_) => HttpResponse::ServiceUnavailable(),
         ServiceError::Bug(_) => HttpResponse::InternalServerError(),
     };
     response.content_type(JSON).body(Object::new().value("error", &error.to_string()).finish())

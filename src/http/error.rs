@@ -29,8 +29,8 @@ pub fn worker_error(path: &str, error: ServiceError, began: Began) -> Answer {
             tracing::warn!(path, why, "a worker must try again");
             return Answer::TryAgain;
         }
-        // The committer has said it once; thousands of workers would say it again and again.
-        ServiceError::NotDurable(why) => {
+        // The committer, or the membership, has said it once; thousands of workers would say it again and again.
+        ServiceError::NotDurable(why) | ServiceError::Outdated(why) | ServiceError::Superseded(why) => {
             tracing::debug!(path, why, "a worker must try again");
             return Answer::TryAgain;
         }
@@ -82,7 +82,11 @@ pub fn read_error(path: &str, error: ServiceError, began: Began) -> HttpResponse
         ServiceError::Invalid(_) => StatusCode::BAD_REQUEST,
         ServiceError::Refused(_) => StatusCode::UNAUTHORIZED,
         ServiceError::NotFound(_) => StatusCode::NOT_FOUND,
-        ServiceError::Busy(why) | ServiceError::Unavailable(why) | ServiceError::NotDurable(why) => {
+        ServiceError::Busy(why)
+        | ServiceError::Unavailable(why)
+        | ServiceError::Outdated(why)
+        | ServiceError::Superseded(why)
+        | ServiceError::NotDurable(why) => {
             tracing::warn!(path, why, "a read can't be answered now");
             return read_unavailable(path, "the server can't answer now", began);
         }

@@ -23,7 +23,15 @@ pub async fn readyz(site: &Site) -> HttpResponse {
     // A farm that goes on without its store still has something to say to workers.
     let degraded = store != "ok" && site.farm.settings.store_policy == StorePolicy::Degrade;
     let ready = loaded && schedule == "ok" && (store == "ok" || degraded);
-    let body = json!({ "ready": ready, "loaded": loaded, "schedule": schedule, "store": store, "degraded": degraded });
+    let body = json!({
+        "ready": ready,
+        "loaded": loaded,
+        "schedule": schedule,
+        "store": store,
+        "degraded": degraded,
+        "standing": site.farm.membership.standing().to_string(),
+        "replica": site.farm.identity,
+    });
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.content_type(JSON).body(body.to_string())
 }

@@ -73,7 +73,10 @@ pub async fn handle(request: &Request<'_>, read: Read<'_>, payload: web::Payload
         Read::Nn(name) => nn(request, name).await,
         Read::RateLimit => Ok(rate_limit(request).await),
     };
-    answer.unwrap_or_else(|error| read_error(request.path, error, request.began))
+    answer.unwrap_or_else(|error| {
+        request.site.farm.note_trouble(&error);
+        read_error(request.path, error, request.began)
+    })
 }
 
 /// Lets pages of other sites read the answer.

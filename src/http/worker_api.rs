@@ -185,7 +185,10 @@ async fn answer(
         Err(ServiceError::Busy(_)) if endpoint == Endpoint::RequestTask => {
             Answer::Json(StatusCode::OK, too_busy(began))
         }
-        Err(error) => error::worker_error(path, error, began),
+        Err(error) => {
+            farm.note_trouble(&error);
+            error::worker_error(path, error, began)
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use super::carry_out;
 use super::jobs::Job;
-use super::{Leadership, carry_out};
 use crate::service::Farm;
+use crate::service::election::Leadership;
 use crate::sys::spawn;
 
 /// The jobs that are under way, each once at most. Those that are when it is dropped are given up.
@@ -18,14 +19,22 @@ pub struct Background {
 
 impl Background {
     /// Starts a job, unless it is still running since last time. Returns whether it was started.
-    pub fn start(&mut self, job: Job, farm: &Arc<Farm>, leadership: Leadership) -> bool {
+    pub fn start(&mut self, job: Job, farm: &Arc<Farm>, leadership: &Leadership) -> bool {
         if self.running.get(&job).is_some_and(|handle| !handle.is_finished()) {
             return false;
         }
-        let farm = farm.clone();
+        let (farm, leadership) = (farm.clone(), leadership.clone());
         let handle = spawn::task(job.name(), async move { carry_out(job, &farm, &leadership).await });
         self.running.insert(job, handle);
         true
+    }
+
+    /// Gives up what is under way, and waits until nothing is.
+    pub async fn give_up(&mut self) {
+        for (_, handle) in self.running.drain() {
+            handle.abort();
+            drop(handle.await);
+        }
     }
 }
 

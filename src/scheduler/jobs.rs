@@ -7,13 +7,13 @@ use std::time::Duration;
 use bson::{Bson, Document};
 use rand::Rng;
 
-use super::Leadership;
 use crate::domain::action::{Action, CloseCause, CloseKind};
 use crate::domain::capacity::{Throughput, calc_itp, games_per_minute_summand, nps_summand};
 use crate::domain::fold::Record;
-use crate::domain::ids::{Millis, Token};
+use crate::domain::ids::Millis;
 use crate::domain::run::Phase;
 use crate::service::documents::closing_ids;
+use crate::service::election::Leadership;
 use crate::service::run_cache::CachedRun;
 use crate::service::{Farm, ServiceResult};
 use crate::state::{CloseOutcome, CloseTask, CloseWhy, RunView, SeenView, SetRunFields};
@@ -153,8 +153,8 @@ impl Job {
             }
             Self::Reconcile => farm.reconcile().await?,
             Self::Scavenge => farm.scavenge(leadership).await?,
-            Self::Itp => farm.update_itp(leadership.token).await?,
-            Self::Speed => farm.update_speed(leadership.token).await?,
+            Self::Itp => farm.update_itp(leadership).await?,
+            Self::Speed => farm.update_speed(leadership).await?,
             Self::Audit => farm.audit_random_run().await?,
             Self::Clean => {
                 farm.state.clean(leadership.token).await?;
@@ -175,13 +175,15 @@ impl Job {
 impl Farm {
     /// Closes tasks without a sign of life (`dead_task`), unless nobody could have given one.
     pub async fn scavenge(&self, leadership: &Leadership) -> ServiceResult<()> {
-        if self.clock.monotonic() < leadership.mercy_until {
+        let now = self.state.now().await?;
+        leadership.compare_clocks(now);
+        if !leadership.may_bury() {
             return Ok(());
         }
-        let now = self.state.now().await?;
         // Dead is who was silent for longer than that, not for as long.
         let cutoff = Millis(now.0 - DEAD_AFTER - 1);
         for key in self.state.find_dead(cutoff, DEAD_LIMIT).await? {
+            leadership.check()?;
             let cause =
                 CloseCause { kind: CloseKind::Dead, message: String::new(), time: now, ids: closing_ids() };
             let why = CloseWhy::Dead { cutoff, token: leadership.token, cause };
@@ -209,7 +211,7 @@ impl Farm {
     }
 
     /// Recomputes the internal throughput of every unfinished run.
-    pub async fn update_itp(&self, leader: Token) -> ServiceResult<()> {
+    pub async fn update_itp(&self, leadership: &Leadership) -> ServiceResult<()> {
         let runs = self.live_runs().await?;
         let mut active: HashMap<&str, u64> = HashMap::new();
         for (view, run) in &runs {
@@ -229,7 +231,8 @@ impl Farm {
                 active_runs_of_user: active.get(run.owner.as_str()).copied().unwrap_or(0),
                 sprt,
             });
-            let leader = Some(leader);
+            leadership.check()?;
+            let leader = Some(leadership.token);
             let fields = SetRunFields { run: view.id, args: None, itp: Some(itp), speed: None, leader };
             self.state.set_run_fields(self.generation(), fields).await?;
         }
@@ -237,8 +240,9 @@ impl Farm {
     }
 
     /// Recomputes nodes per second and games per minute of every unfinished run.
-    pub async fn update_speed(&self, leader: Token) -> ServiceResult<()> {
+    pub async fn update_speed(&self, leadership: &Leadership) -> ServiceResult<()> {
         for (view, run) in self.live_runs().await? {
+            leadership.check()?;
             let (mut nps, mut games_per_minute) = (0.0, 0.0);
             for task in self.state.read_tasks(view.id).await? {
                 let Some(worker) = task.record.worker.as_ref().filter(|_| task.record.active) else {
@@ -250,7 +254,8 @@ impl Farm {
                     games_per_minute_summand(speed, run.game_seconds, worker.concurrency, run.facts.threads);
             }
             let speed = Some((nps, games_per_minute));
-            let fields = SetRunFields { run: view.id, args: None, itp: None, speed, leader: Some(leader) };
+            let leader = Some(leadership.token);
+            let fields = SetRunFields { run: view.id, args: None, itp: None, speed, leader };
             self.state.set_run_fields(self.generation(), fields).await?;
         }
         Ok(())

@@ -134,6 +134,15 @@ impl Accounts {
         *caches = Caches { epoch: caches.epoch + 1, ..Caches::default() };
     }
 
+    /// Forgets one account: it changed. A password that was wrong may be right now.
+    pub fn forget(&self, username: &str) {
+        let mut caches = self.caches.lock();
+        caches.epoch += 1;
+        caches.users.remove(username);
+        caches.verified.remove(username);
+        caches.failed.clear();
+    }
+
     async fn load(&self, username: &str, epoch: u64) -> ServiceResult<Option<(Arc<User>, Option<Arc<str>>)>> {
         let now = self.clock.monotonic();
         if let Some(cached) = self.caches.lock().users.get(username)

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::absence::Absence;
 use super::batch_size::{BatchSize, LARGEST};
 use super::error::{ServiceError, ServiceResult};
-use crate::domain::ids::Generation;
+use super::membership::Membership;
 use crate::state::{DurableAck, SchedulingState};
 use crate::store::{DocumentWrite, SharedStore, StoreError, WriteOutcome};
 use crate::sys::{clock, spawn};
@@ -66,12 +66,12 @@ pub struct Reservation {
 }
 
 impl Committer {
-    /// Starts the committing task. `generation` is the one that this process works for.
-    pub fn start(store: SharedStore, state: Arc<dyn SchedulingState>, generation: Arc<AtomicU64>) -> Self {
+    /// Starts the committing task. `membership` says for which schedule, and hears when the store refuses it.
+    pub fn start(store: SharedStore, state: Arc<dyn SchedulingState>, membership: Arc<Membership>) -> Self {
         let (jobs, queue) = mpsc::unbounded_channel();
         let stats = Arc::new(CommitterStats::default());
         let room = Arc::new(Semaphore::new(QUEUE));
-        let writer = BatchWriter { store, state, generation, stats: stats.clone() };
+        let writer = BatchWriter { store, state, membership, stats: stats.clone() };
         spawn::task("committer", run(queue, writer, Arc::downgrade(&room)));
         Self { jobs, room, stats }
     }
@@ -118,7 +118,7 @@ impl Reservation {
     /// Hands documents over and waits until all are durable. Room that isn't used is given back.
     ///
     /// # Errors
-    /// [`ServiceError::NotDurable`] when the store did not confirm it; [`ServiceError::Unavailable`] when this process
+    /// [`ServiceError::NotDurable`] when the store did not confirm it; [`ServiceError::Outdated`] when this process
     /// works for an old schedule.
     pub async fn commit(mut self, writes: Vec<DocumentWrite>) -> ServiceResult<()> {
         let mut waits = Vec::with_capacity(writes.len());
@@ -195,14 +195,14 @@ async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter, room:
 struct BatchWriter {
     store: SharedStore,
     state: Arc<dyn SchedulingState>,
-    generation: Arc<AtomicU64>,
+    membership: Arc<Membership>,
     stats: Arc<CommitterStats>,
 }
 
 impl BatchWriter {
     /// Empties `jobs`. False if the store did not confirm them.
     async fn write(&self, jobs: &mut Vec<Job>) -> bool {
-        let current = Generation(self.generation.load(Ordering::Acquire));
+        let current = self.membership.generation();
         let mut writes = Vec::with_capacity(jobs.len());
         let mut replies = Vec::with_capacity(jobs.len());
         for Job { write, since, answers, done, _room } in jobs.drain(..) {
@@ -243,6 +243,7 @@ impl BatchWriter {
         }
         for ((since, _, done, _), outcome) in replies.into_iter().zip(outcomes) {
             metrics::counter!("shoal_commit_outcomes_total", "outcome" => outcome.name()).increment(1);
+            self.membership.refused(current, outcome);
             let verdict = verdict(outcome, &self.stats);
             if verdict.is_ok() {
                 metrics::histogram!("shoal_commit_durable_seconds").record(since.elapsed().as_secs_f64());
@@ -290,7 +291,7 @@ fn verdict(outcome: WriteOutcome, stats: &CommitterStats) -> ServiceResult<()> {
         }
         WriteOutcome::RolledBack | WriteOutcome::Fenced(_) => {
             stats.fenced.fetch_add(1, Ordering::Relaxed);
-            Err(ServiceError::Unavailable("this process works for an old schedule".to_owned()))
+            Err(ServiceError::Outdated("this process works for an old schedule".to_owned()))
         }
         WriteOutcome::Refused => {
             Err(ServiceError::Bug("the store does not take the document; its log says why".to_owned()))

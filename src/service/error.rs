@@ -21,6 +21,13 @@ pub enum ServiceError {
     /// A dependency is away or an outcome unknown: a plain-text 503, which the worker repeats.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// The schedule is not loaded, or is another one than this process works for: 503 as above. Why is looked into at
+    /// once ([`super::membership`]).
+    #[error("outdated: {0}")]
+    Outdated(String),
+    /// What a leader may do, this process may not any more.
+    #[error("superseded: {0}")]
+    Superseded(String),
     /// The store did not confirm what the schedule has noted: the same for whoever asked, unless the policy is to go on
     /// without the store ([`super::degrade`]).
     #[error("not durable: {0}")]
@@ -37,6 +44,10 @@ impl From<StateError> for ServiceError {
     fn from(error: StateError) -> Self {
         match error {
             StateError::Bug(what) => Self::Bug(what),
+            StateError::NotLoaded | StateError::WrongGeneration { .. } | StateError::Foreign => {
+                Self::Outdated(error.to_string())
+            }
+            StateError::StaleToken => Self::Superseded(error.to_string()),
             other => Self::Unavailable(other.to_string()),
         }
     }

@@ -9,6 +9,7 @@ pub mod control;
 pub mod copy;
 pub mod degrade;
 pub mod documents;
+pub mod election;
 pub mod error;
 pub mod export;
 pub mod failed_task;
@@ -16,6 +17,7 @@ pub mod finish;
 pub mod folding;
 pub mod import;
 pub mod lookup;
+pub mod membership;
 pub mod nets;
 pub mod purge;
 pub mod read;
@@ -36,7 +38,7 @@ pub mod validation;
 pub mod worker_log;
 pub mod workers;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -47,7 +49,9 @@ use tokio::sync::Semaphore;
 use self::auth::Accounts;
 use self::committer::Committer;
 use self::degrade::StorePolicy;
+use self::election::Election;
 pub use self::error::{ServiceError, ServiceResult};
+use self::membership::Membership;
 use self::refresh::Failing;
 use self::run_cache::RunCache;
 use self::saga::Turns;
@@ -80,6 +84,8 @@ pub struct FarmSettings {
     pub store_policy: StorePolicy,
     /// Under [`StorePolicy::Degrade`]: tasks that may wait for the store before reports are refused.
     pub degrade_limit: usize,
+    /// Whether other replicas share the schedule.
+    pub shared: bool,
 }
 
 impl Default for FarmSettings {
@@ -94,6 +100,7 @@ impl Default for FarmSettings {
             github: GitHubSettings::default(),
             store_policy: StorePolicy::default(),
             degrade_limit: 20_000,
+            shared: false,
         }
     }
 }
@@ -118,9 +125,11 @@ pub struct Farm {
     pub settings: FarmSettings,
     /// Random identity of this process.
     pub identity: String,
+    /// Which schedule this process works for.
+    pub membership: Arc<Membership>,
+    /// Whether it leads.
+    pub election: Election,
     me: Weak<Self>,
-    generation: Arc<AtomicU64>,
-    ready: AtomicBool,
     draining: AtomicBool,
     request_turns: Arc<Semaphore>,
     sagas: Turns,
@@ -139,10 +148,10 @@ impl Farm {
         clock: Arc<dyn Clock>,
         settings: FarmSettings,
     ) -> Arc<Self> {
-        let generation = Arc::new(AtomicU64::new(0));
+        let membership = Membership::new(settings.shared);
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
-            committer: Committer::start(store.clone(), state.clone(), generation.clone()),
+            committer: Committer::start(store.clone(), state.clone(), membership.clone()),
             accounts: Accounts::new(store.clone(), clock.clone()),
             runs: RunCache::new(store.clone()),
             request_turns: Arc::new(Semaphore::new(settings.request_slots as usize)),
@@ -153,10 +162,10 @@ impl Farm {
             clock,
             settings,
             identity: random::identity(),
-            generation,
+            membership,
+            election: Election::default(),
             sagas: Turns::default(),
             blocks: tokio::sync::Mutex::default(),
-            ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             books: RwLock::new(Arc::new(Document::new())),
             legacy: RwLock::new(Arc::new(LegacyUsernames::default())),
@@ -170,17 +179,17 @@ impl Farm {
 
     /// The generation that this process works for.
     pub fn generation(&self) -> Generation {
-        Generation(self.generation.load(Ordering::Acquire))
+        self.membership.generation()
     }
 
     /// Whether the schedule is loaded here.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.membership.is_ready()
     }
 
     /// Takes the farm out of service (shutdown) or, by a rebuild, into it.
     pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Release);
+        self.membership.set_ready(ready);
     }
 
     /// Whether the process is on its way out: load balancers should send nothing more.

@@ -17,7 +17,7 @@ use crate::domain::stats::counts::Counts;
 use crate::domain::stats::elo::EloModel;
 use crate::domain::stats::sprt_elo::{SprtEstimate, SprtQuestion};
 use crate::domain::task::TaskRecord;
-use crate::state::{RunView, TaskLookup};
+use crate::state::{GenerationView, LoadState, RunView, TaskLookup};
 use crate::store::codec::{OWN, as_number, bad_task, public_task, read_stats, set_path};
 use crate::store::{FinishedQuery, PgnEntry, StoredRun};
 use crate::sys::spawn;
@@ -154,13 +154,25 @@ impl Farm {
     /// Asks the schedule and the store whether they answer, in this order.
     pub async fn probe(&self) -> (ServiceResult<()>, ServiceResult<()>) {
         let late = |what: &str| ServiceError::Unavailable(format!("the {what} gave no answer in time"));
-        let schedule = tokio::time::timeout(PROBE_DEADLINE, self.state.now());
+        let schedule = tokio::time::timeout(PROBE_DEADLINE, self.state.generation());
         let store = tokio::time::timeout(PROBE_DEADLINE, self.store.ping());
         let (schedule, store) = tokio::join!(schedule, store);
         (
-            schedule.map_or_else(|_| Err(late("schedule")), |now| Ok(now.map(|_| ())?)),
+            schedule.map_or_else(|_| Err(late("schedule")), |there| self.is_mine(there?)),
             store.map_or_else(|_| Err(late("store")), |pong| Ok(pong?)),
         )
+    }
+
+    /// Whether the schedule that is there is the one that this process works for.
+    fn is_mine(&self, there: Option<GenerationView>) -> ServiceResult<()> {
+        let mine = GenerationView { generation: self.generation(), state: LoadState::Loaded };
+        match there {
+            Some(there) if there == mine => Ok(()),
+            Some(GenerationView { generation, state: LoadState::Loaded }) => Err(ServiceError::Outdated(
+                format!("it is of generation {generation}, not of {}", mine.generation),
+            )),
+            _ => Err(ServiceError::Outdated("it is not loaded".to_owned())),
+        }
     }
 
     /// Where a network can be downloaded; counts the download if asked to. The count never stands in the way.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bson::{Bson, Document};
 
@@ -34,16 +33,20 @@ impl Farm {
         self.set_ready(false);
         let fence = self.store.fence().await?;
         let Some(generation) = self.store.raise_fence(fence).await? else {
-            return Err(ServiceError::Unavailable("another process is rebuilding the schedule".to_owned()));
+            return Err(overtaken());
         };
         if !self.state.set_generation(generation, LoadState::Loading).await? {
+            if self.store.fence().await? > generation {
+                return Err(overtaken());
+            }
             return Err(ServiceError::Unavailable(
                 "the schedule is of a newer generation than the store: an old backup?".to_owned(),
             ));
         }
-        self.generation.store(generation.0, Ordering::Release);
+        self.membership.work_for(generation);
         let sealed = self.store.seal(generation).await?;
-        self.load_tables().await?;
+        self.load_own_tables().await?;
+        self.load_shared_tables().await?;
         let runs = self.store.unfinished_runs().await?;
         let mut loads = Vec::with_capacity(runs.len());
         for stored in &runs {
@@ -55,7 +58,7 @@ impl Farm {
             self.state.load_run(generation, load).await?;
         }
         if !self.state.set_generation(generation, LoadState::Loaded).await? {
-            return Err(ServiceError::Unavailable("the generation moved on during the rebuild".to_owned()));
+            return Err(overtaken());
         }
         self.set_ready(true);
         tracing::info!(%generation, runs = runs.len(), sealed, "the schedule is loaded");
@@ -70,7 +73,10 @@ impl Farm {
     /// The last one when patience has ended; at once what time doesn't mend.
     pub async fn rebuild_patiently(&self, patience: Patience) -> ServiceResult<Generation> {
         let passes = |error: &ServiceError| {
-            matches!(error, ServiceError::Unavailable(_) | ServiceError::NotDurable(_))
+            matches!(
+                error,
+                ServiceError::Unavailable(_) | ServiceError::NotDurable(_) | ServiceError::Outdated(_)
+            )
         };
         patience.ask("the schedule is not loaded yet", passes, async || self.rebuild().await).await
     }
@@ -89,17 +95,22 @@ impl Farm {
         Ok(self.state.load_run(self.generation(), load).await?)
     }
 
-    /// Blocks, legacy usernames, books and what workers have seen.
-    async fn load_tables(&self) -> ServiceResult<()> {
-        for block in self.store.blocked_workers().await? {
-            self.state.block_worker(&block.name, Some(block.message)).await?;
-        }
+    /// What each process keeps for itself: legacy usernames and books.
+    pub(super) async fn load_own_tables(&self) -> ServiceResult<()> {
         if let Some(Bson::Array(names)) = self.store.kv("legacy_usernames").await? {
             let names = names.into_iter().filter_map(|name| name.as_str().map(str::to_owned));
             *self.legacy.write() = Arc::new(LegacyUsernames::from_iter(names));
         }
         if let Some(Bson::Document(books)) = self.store.kv("books").await? {
             *self.books.write() = Arc::new(books);
+        }
+        Ok(())
+    }
+
+    /// What the schedule keeps beside its runs: blocks, and what workers have seen.
+    async fn load_shared_tables(&self) -> ServiceResult<()> {
+        for block in self.store.blocked_workers().await? {
+            self.state.block_worker(&block.name, Some(block.message)).await?;
         }
         if let Some(Bson::Document(seen)) = self.store.kv("worker_runs").await? {
             self.state.load_seen(read_seen(&seen)).await?;
@@ -248,6 +259,10 @@ impl Farm {
         }
         Ok(())
     }
+}
+
+fn overtaken() -> ServiceError {
+    ServiceError::Outdated("another process loads the schedule".to_owned())
 }
 
 /// One pass over a run's tasks.

@@ -178,6 +178,11 @@ impl RunCache {
         run
     }
 
+    /// Forgets all runs: what happened to them may have been missed.
+    pub fn forget_all(&self) {
+        self.runs.write().clear();
+    }
+
     /// Forgets a run: it changed elsewhere, or is finished.
     pub fn forget(&self, id: RunId) {
         self.runs.write().remove(&id);

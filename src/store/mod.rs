@@ -175,6 +175,10 @@ pub trait MiscStore: Send + Sync {
     async fn announce(&self, _who: Option<&str>) -> StoreResult<()> {
         Ok(())
     }
+    /// A process that serves now, other than this one, if one does. None for a store that only this machine reaches.
+    async fn announced(&self) -> StoreResult<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// Everything durable.

@@ -80,7 +80,11 @@ fn other_value(key: &str) -> Option<&'static str> {
         "mongodb_deadline" => "900ms",
         "store_policy" => "degrade",
         "degrade_limit" => "7",
+        // Not without a database that is shared, too.
         "redis_url" => return None,
+        "redis_prefix" => "another-farm",
+        "redis_deadline" => "700ms",
+        "redis_pool" => "7",
         unknown => panic!("give this test a value of `{unknown}`"),
     })
 }
@@ -196,11 +200,21 @@ fn a_file_that_is_not_toml_is_refused_with_the_line_but_not_its_text() {
 }
 
 #[test]
-fn redis_is_refused_in_words_and_without_repeating_a_password() {
+fn redis_wants_a_shared_database_and_its_password_is_never_shown() {
     let variable = "SHOAL_REDIS_URL";
-    let told = load(&[], &[(variable, "scheme://:hunter2@host")], None).unwrap_err().to_string();
-    assert!(told.contains(variable) && told.contains("does not support") && told.contains("Redis"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    for wrong in ["scheme://:hunter2@host", "mongodb://:hunter2@host", "redis://:hunter2@"] {
+        let told = load(&[], &[(variable, wrong)], None).unwrap_err().to_string();
+        assert!(told.contains(variable) && !told.contains("hunter2"), "{told}");
+    }
+    let alone = load(&[], &[(variable, "redis://:hunter2@host:1")], None).unwrap_err().to_string();
+    assert!(alone.contains(variable) && alone.contains("SHOAL_MONGODB_URL"), "{alone}");
+    assert!(!alone.contains("hunter2"), "{alone}");
+    let both = [(variable, "redis://:hunter2@host:1"), ("SHOAL_MONGODB_URL", "mongodb://db/")];
+    let config = load(&[], &both, None).unwrap();
+    let shown = format!("{config:?}");
+    assert!(shown.contains("host:1") && !shown.contains("hunter2"), "{shown}");
+    assert_eq!(config.redis_prefix, "shoal");
+    assert!(load(&[], &[("SHOAL_REDIS_PREFIX", "a{b}")], None).is_err());
     assert!(load(&[], &[(variable, "none")], None).is_ok());
     assert!(load(&[], &[(variable, "")], None).is_ok());
 }

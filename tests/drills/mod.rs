@@ -5,9 +5,10 @@ mod secrets;
 mod server;
 mod shared_store;
 
-use fleet::{Sizes, fleet, judge, sizes};
-pub use server::{SHOAL, command, free_port, output};
-use server::{Server, accounts, approved_run, run, turn};
+use fleet::{Sizes, sizes};
+pub use fleet::{fleet, judge};
+use server::Server;
+pub use server::{SHOAL, accounts, approved_run, command, fixed_run, free_port, output, run, turn};
 use shoal::simulate::run as simulate;
 
 #[tokio::test(flavor = "multi_thread")]

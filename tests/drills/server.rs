@@ -23,8 +23,10 @@ pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
 pub fn command(data: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(SHOAL);
     command.args(args).env("SHOAL_DATA_DIR", data).current_dir(data).stdin(Stdio::null());
-    for name in ["SHOAL_LISTEN", "SHOAL_CONFIG", "SHOAL_TRUSTED_PROXIES", "SHOAL_LOG", "SHOAL_MONGODB_URL"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SHOAL_") && name != "SHOAL_DATA_DIR" {
+            command.env_remove(name);
+        }
     }
     for name in ["SHOAL_GITHUB_API_URL", "SHOAL_GITHUB_RAW_URL"] {
         command.env(name, "none");
@@ -116,40 +118,48 @@ impl Drop for Server {
     }
 }
 
-/// An account that submits, one that approves, and an approved sequential test; returns its id.
+/// An approved sequential test; returns its id.
 pub fn approved_run(data: &Path, name: &str) -> String {
+    approved(data, name, &["--elo0", "0", "--elo1", "2"])
+}
+
+/// An approved test of so many games, so long that a task is of few of them; returns its id.
+pub fn fixed_run(data: &Path, name: &str, num_games: u64) -> String {
+    approved(data, name, &["--num-games", &num_games.to_string(), "--tc", "1000+10"])
+}
+
+fn approved(data: &Path, name: &str, kind: &[&str]) -> String {
     let created = run(
         data,
         &[
-            "run",
-            "create",
-            "--username",
-            "author",
-            "--new-tag",
-            name,
-            "--base-tag",
-            "base",
-            "--resolved-new",
-            &"b".repeat(40),
-            "--resolved-base",
-            &"a".repeat(40),
-            "--msg-new",
-            "new",
-            "--msg-base",
-            "base",
-            "--new-signature",
-            "2050812",
-            "--base-signature",
-            "2050811",
-            "--tests-repo",
-            "https://github.com/author/Stockfish",
-            "--info",
-            "a drill",
-            "--elo0",
-            "0",
-            "--elo1",
-            "2",
-        ],
+            &["run", "create"],
+            kind,
+            &[
+                "--username",
+                "author",
+                "--new-tag",
+                name,
+                "--base-tag",
+                "base",
+                "--resolved-new",
+                &"b".repeat(40),
+                "--resolved-base",
+                &"a".repeat(40),
+                "--msg-new",
+                "new",
+                "--msg-base",
+                "base",
+                "--new-signature",
+                "2050812",
+                "--base-signature",
+                "2050811",
+                "--tests-repo",
+                "https://github.com/author/Stockfish",
+                "--info",
+                "a drill",
+            ],
+        ]
+        .concat(),
     );
     let id = created.lines().next().unwrap().to_owned();
     run(data, &["run", "approve", &id, "--by", "maintainer"]);

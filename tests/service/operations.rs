@@ -10,7 +10,7 @@ use shoal::domain::ids::{RunId, TaskId, TaskKey};
 use shoal::domain::modify_run::ModifyRequest;
 use shoal::domain::new_run::RunForm;
 use shoal::domain::results::Stats;
-use shoal::scheduler::Leadership;
+use shoal::service::election::Leadership;
 use shoal::service::failed_task::FailedAnswer;
 use shoal::service::request_task::TaskAnswer;
 use shoal::service::{Farm, ServiceError};
@@ -59,27 +59,30 @@ fn the_leader_closes_the_dead_and_nobody_else() {
     let (quiet, lively) = (Worker::new(1, 7), Worker::new(2, 7));
     let (dead, ..) = life.task(&quiet);
     life.update(&quiet, dead, crashed());
+    let hour = Duration::from_secs(3600);
+    let leading = |token| {
+        let clock = Arc::new(world.clock.clone());
+        Leadership::new(token, clock, life.farm.clock.monotonic(), hour)
+    };
+    let before = life.farm.generation();
+    let lease = life.run(life.farm.state.lease_acquire(LeaseName::Leader, "me", hour, before)).unwrap();
+    let LeaseOutcome::Held(token) = lease else { panic!() };
+    let stale = shoal::domain::ids::Token { counter: token.counter + 1, ..token };
+    let (leader, fresh, stale) = (leading(token), leading(token), leading(stale));
     world.clock.advance(300_000);
     let (alive, ..) = life.task(&lively);
-    let lease = life.farm.state.lease_acquire(
-        LeaseName::Leader,
-        "me",
-        Duration::from_secs(3600),
-        life.farm.generation(),
-    );
-    let LeaseOutcome::Held(token) = life.run(lease).unwrap() else { panic!() };
-    let scavenge = |token, mercy_until| life.run(life.farm.scavenge(&Leadership { token, mercy_until }));
+    let scavenge = |leadership: &Leadership| life.run(life.farm.scavenge(leadership));
     world.clock.advance(60_000);
-    scavenge(token, Duration::ZERO).unwrap();
+    scavenge(&leader).unwrap();
     assert_eq!(life.log().len(), 2, "360 s are not more than 360 s");
     world.clock.advance(1);
-    scavenge(token, Duration::MAX).unwrap();
+    fresh.have_mercy();
+    scavenge(&fresh).unwrap();
     assert_eq!(life.log().len(), 2, "mercy after a pause");
-    let stale = shoal::domain::ids::Token { counter: token.counter + 1, ..token };
-    assert!(scavenge(stale, Duration::ZERO).is_err());
+    assert!(matches!(scavenge(&stale), Err(ServiceError::Superseded(_))));
     assert_eq!(life.log().len(), 2, "a stale leader does nothing");
     for _ in 0..2 {
-        scavenge(token, Duration::ZERO).unwrap();
+        scavenge(&leader).unwrap();
     }
     assert_eq!(life.log()[2..], [CRASHED, "dead_task 0"]);
     life.check(run);

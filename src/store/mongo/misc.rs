@@ -77,4 +77,8 @@ impl MiscStore for MongoStore {
     async fn announce(&self, who: Option<&str>) -> StoreResult<()> {
         self.announce_server(who).await
     }
+
+    async fn announced(&self) -> StoreResult<Option<String>> {
+        self.announced_server().await
+    }
 }

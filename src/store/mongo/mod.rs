@@ -42,6 +42,7 @@ pub use self::settings::{MongoSettings, MongoUrl};
 use crate::domain::ids::Generation;
 use crate::store::sqlite::ServeLock;
 use crate::store::{StoreError, StoreResult};
+use crate::sys::random;
 
 /// How long a transfer of games may take: one may be hundreds of megabytes.
 const TRANSFER: Duration = Duration::from_secs(60);
@@ -75,6 +76,8 @@ pub struct MongoStore {
     /// Whether log entries may wait in the documents that caused them, and when that was looked at last.
     entries_wait: AtomicBool,
     settled_at: Mutex<Option<Instant>>,
+    /// Random identity of this connection, under which a server announces itself.
+    identity: String,
     /// Held for as long as a server uses this; never read.
     _lock: Option<ServeLock>,
 }
@@ -100,6 +103,7 @@ impl MongoStore {
             fence_seen: Mutex::new(None),
             entries_wait: AtomicBool::new(true),
             settled_at: Mutex::new(None),
+            identity: random::identity(),
             _lock: None,
         })
     }
