@@ -36,6 +36,11 @@ impl MemoryState {
         Self { clock, tables: Mutex::new(Tables::default()), notes }
     }
 
+    /// Forgets everything, leases included, as a server does that was emptied: tests ask for it.
+    pub fn lose_everything(&self) {
+        *self.tables.lock() = Tables::default();
+    }
+
     /// Runs a transition that may change something: the generation is checked first.
     fn change<T>(
         &self,

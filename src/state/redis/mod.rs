@@ -62,22 +62,13 @@ pub struct RedisSettings {
     pub pool: usize,
 }
 
-/// How a server is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RedisMode {
-    /// Alone, or as the primary of replicas.
-    Standalone,
-    /// As a part of a cluster.
-    Cluster,
-}
-
 /// What the server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisFacts {
     /// Its version, as it says.
     pub version: String,
-    /// How it is run.
-    pub mode: RedisMode,
+    /// `standalone` or `cluster`.
+    pub mode: String,
     /// What it does when its memory is full.
     pub maxmemory_policy: String,
 }
