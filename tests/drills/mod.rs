@@ -6,8 +6,8 @@ mod server;
 mod shared_store;
 
 use fleet::{Sizes, fleet, judge, sizes};
-pub use server::{SHOAL, command, free_port, output};
-use server::{Server, accounts, approved_run, run, turn};
+pub use server::{SHOAL, command, free_port, output, turn};
+use server::{Server, accounts, approved_run, run};
 use shoal::simulate::run as simulate;
 
 #[tokio::test(flavor = "multi_thread")]

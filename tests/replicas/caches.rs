@@ -38,9 +38,10 @@ async fn a_change_of_an_account_is_heard_by_every_replica() {
         let (farm, password) = (&second.farm, "one");
         let enters = async || farm.accounts.authenticate("dora", password).await;
         first.farm.block_user("dora", true).await.unwrap();
-        soon("a blocked account is refused", async || {
-            matches!(enters().await, Err(ServiceError::Refused(why)) if why.contains("blocked"))
-        })
+        soon(
+            "a blocked account is refused",
+            async || matches!(enters().await, Err(ServiceError::Refused(why)) if why.contains("blocked")),
+        )
         .await;
         first.farm.block_user("dora", false).await.unwrap();
         soon("it is let in again", async || enters().await.is_ok()).await;
@@ -78,7 +79,8 @@ async fn a_change_of_a_run_counts_everywhere_even_if_it_died_on_its_way() {
         assert_eq!(place.state.read_run(run).await.unwrap().unwrap().priority, -5);
         // This one dies between store and schedule.
         let stored = place.store.run(run).await.unwrap().unwrap();
-        let patch = RunPatch { set: vec![("args.priority".to_owned(), bson::Bson::Int32(7))], actions: Vec::new() };
+        let patch =
+            RunPatch { set: vec![("args.priority".to_owned(), bson::Bson::Int32(7))], actions: Vec::new() };
         place.store.patch_run(run, stored.meta.args_version, &patch).await.unwrap();
         let mut created = stored.clone();
         created.id = shoal::domain::ids::RunId(shoal::sys::random::object_id());

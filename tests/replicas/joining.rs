@@ -23,7 +23,10 @@ async fn a_second_replica_joins_and_both_work_on_the_same_runs() {
         let (of_a, of_b) = (second.task(&a).await, first.task(&b).await);
         assert_eq!((of_a.task.0, of_b.task.0), (0, 1));
         assert!(first.update(&a, of_a, drawn(100)).await.alive);
-        assert!(second.update(&a, of_a, drawn(100)).await.alive, "the answer was lost: the same from another");
+        assert!(
+            second.update(&a, of_a, drawn(100)).await.alive,
+            "the answer was lost: the same from another"
+        );
         assert!(!second.update(&b, of_b, drawn(408)).await.alive);
         assert!(!first.update(&a, of_a, drawn(408)).await.alive);
         place.check(run).await;
@@ -185,7 +188,10 @@ async fn a_schedule_that_the_store_contradicts_is_loaded_anew_whoever_finds_it()
         leader.serves().await;
         other.serves().await;
         assert_eq!(place.store.fence().await.unwrap(), Generation(2));
-        assert!(leader.update(&worker, key, drawn(60)).await.alive, "it goes on from the fifty that are durable");
+        assert!(
+            leader.update(&worker, key, drawn(60)).await.alive,
+            "it goes on from the fifty that are durable"
+        );
         place.check(run).await;
     })
     .await;

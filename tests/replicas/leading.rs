@@ -106,7 +106,12 @@ async fn tokens_increase_even_where_the_schedule_lost_its_own() {
             next.serves().await;
             let LeaseOutcome::Held(token) = place
                 .state
-                .lease_acquire(LeaseName::Leader, &next.farm.identity, Duration::from_secs(12), next.farm.generation())
+                .lease_acquire(
+                    LeaseName::Leader,
+                    &next.farm.identity,
+                    Duration::from_secs(12),
+                    next.farm.generation(),
+                )
                 .await
                 .unwrap()
             else {

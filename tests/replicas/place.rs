@@ -48,9 +48,9 @@ pub struct Replica {
 /// Carries out a test over each kind of store.
 pub async fn over_each_store<F: Future<Output = ()>>(test: impl Fn(Place) -> F) {
     let sqlite = SqliteFixture::new();
-    test(Place::over(sqlite.store()).await).await;
+    test(Place::new(sqlite.store()).await).await;
     if let Some(mongo) = MongoFixture::new().await {
-        test(Place::over(mongo.store()).await).await;
+        test(Place::new(mongo.store()).await).await;
         mongo.finish().await;
     }
 }
@@ -58,11 +58,11 @@ pub async fn over_each_store<F: Future<Output = ()>>(test: impl Fn(Place) -> F) 
 /// The same over the file alone, where the store makes no difference.
 pub async fn over_a_file<F: Future<Output = ()>>(test: impl FnOnce(Place) -> F) {
     let sqlite = SqliteFixture::new();
-    test(Place::over(sqlite.store()).await).await;
+    test(Place::new(sqlite.store()).await).await;
 }
 
 impl Place {
-    async fn over(store: SharedStore) -> Self {
+    pub async fn new(store: SharedStore) -> Self {
         let clock = ManualClock::new(Millis(START));
         let state = Arc::new(MemoryState::new(Arc::new(clock.clone())));
         for (name, groups) in [("alice", vec![]), ("bob", vec![APPROVERS.to_owned()]), ("carol", vec![])] {
