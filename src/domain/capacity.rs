@@ -18,6 +18,9 @@ const BOOK_POSITIONS: f64 = 2_632_036.0;
 /// No task is larger than this, however short its games; far above anything real, and even.
 const LARGEST_CAP: u64 = 1 << 40;
 
+/// A batch counts for no more pairs than this when tasks are sized.
+pub const MOST_BATCH_PAIRS: u64 = LARGEST_CAP / 4;
+
 /// Games that a worker should get at once: about half an hour's work, in whole batches for a sequential test and in
 /// whole pairs otherwise; never less than one of those.
 ///
@@ -48,7 +51,7 @@ pub fn task_size(
 
 /// Games that may not be divided: a batch of pairs, or one pair.
 fn unit_of_games(sprt_batch_size: Option<u64>) -> u64 {
-    sprt_batch_size.unwrap_or(1).clamp(1, LARGEST_CAP / 4) * 2
+    sprt_batch_size.unwrap_or(1).clamp(1, MOST_BATCH_PAIRS) * 2
 }
 
 /// What the internal throughput of a run is computed from.

@@ -43,6 +43,13 @@ impl Stats {
             && d <= p1 + 2 * p2 + p3
     }
 
+    /// Whether no count, nor the number of games, is larger than `most`.
+    pub fn is_within(&self, most: u64) -> bool {
+        let Self { wins, losses, draws, crashes, time_losses, pentanomial } = *self;
+        let counts = [wins, losses, draws, crashes, time_losses];
+        self.games() <= most && counts.iter().chain(&pentanomial).all(|count| *count <= most)
+    }
+
     /// Component-wise `self + new - old`; `None` when a component would leave the range of a count.
     pub fn replace(&self, old: &Self, new: &Self) -> Option<Self> {
         let step = |total: u64, old: u64, new: u64| total.checked_add(new)?.checked_sub(old);

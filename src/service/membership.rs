@@ -377,6 +377,10 @@ impl Farm {
             Invalidation::User(username) => self.accounts.forget(username),
             Invalidation::Run(run) => self.runs.forget(*run),
             Invalidation::Tables => self.reload_tables().await,
+            Invalidation::Everything => {
+                self.forget_all();
+                self.reload_tables().await;
+            }
             Invalidation::Contradicted(generation) => {
                 if *generation == self.generation() {
                     self.membership.contradict(*generation);

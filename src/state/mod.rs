@@ -6,6 +6,7 @@
 //!
 //! Times are the state's own: a caller's clock never decides anything.
 
+mod audit;
 pub mod memory;
 pub mod outcomes;
 pub mod redis;
@@ -178,8 +179,8 @@ pub trait SchedulingState: Send + Sync {
     /// Tells everybody who shares this state, oneself included, of a change behind what they may have cached.
     async fn publish(&self, note: &Invalidation) -> StateResult<()>;
 
-    /// What is told from now on. A receiver that falls behind, or an implementation that loses its connection, hears
-    /// `Lagged`: whatever is cached may be old then.
+    /// What is told from now on. A receiver that falls behind hears `Lagged`, and after a lost connection everybody hears
+    /// [`Invalidation::Everything`].
     fn notes(&self) -> broadcast::Receiver<Invalidation>;
 }
 

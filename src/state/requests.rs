@@ -327,6 +327,8 @@ pub enum Invalidation {
     Tables,
     /// The store has documents that the schedule of this generation knows nothing of: whoever leads loads it anew.
     Contradicted(Generation),
+    /// The connection was lost, and notes may be: whatever is cached may be old.
+    Everything,
 }
 
 /// What one worker has seen.

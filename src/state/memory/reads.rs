@@ -1,4 +1,4 @@
-//! Reading, housekeeping, and the audit.
+//! Reading and housekeeping.
 
 use std::collections::HashSet;
 
@@ -72,50 +72,6 @@ impl Tables {
             !seen.runs.is_empty() || runs.contains_key(&seen.last_run)
         });
         Ok(before - (self.wtt.len() + self.seen.len()))
-    }
-
-    /// Invariants I1, I14 and I20 for what the schedule holds of a run, each difference in words.
-    pub(super) fn audit(&self, id: RunId) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let Some(run) = self.runs.get(&id) else { return wrong };
-        let active = run.tasks.values().filter(|held| held.record.active);
-        let (mut workers, mut cores) = (0u32, 0u64);
-        let mut keys = HashSet::new();
-        for held in active {
-            workers += 1;
-            if let Some(worker) = &held.record.worker {
-                cores += u64::from(worker.concurrency);
-                if !keys.insert(worker.unique_key.clone()) {
-                    wrong
-                        .push(format!("I1: two active tasks of run {id} have the key {}", worker.unique_key));
-                }
-            }
-            let key = TaskKey { run: id, task: held.record.key.task };
-            if !self.active.contains(&(held.record.last_updated, key)) {
-                wrong.push(format!("I14: active task {key} is not in the table of active tasks"));
-            }
-        }
-        if workers != run.counters.workers {
-            wrong.push(format!("I14: run {id} counts {} workers, has {workers}", run.counters.workers));
-        }
-        if cores != run.counters.cores {
-            wrong.push(format!("I14: run {id} counts {} cores, has {cores}", run.counters.cores));
-        }
-        let mut end = 0;
-        for held in run.tasks.values() {
-            if held.record.start < end {
-                wrong
-                    .push(format!("I20: the openings of task {} overlap an earlier task's", held.record.key));
-            }
-            end = held.record.start + held.record.num_games;
-        }
-        if end > run.next_start {
-            wrong.push(format!("I20: run {id} would hand out openings again"));
-        }
-        if !self.connections_match() {
-            wrong.push("I14: the connections do not match the active tasks".to_owned());
-        }
-        wrong
     }
 
     pub(super) fn census(&self) -> Census {

@@ -95,7 +95,8 @@ impl Tables {
             return Ok(UpdateOutcome::Refused { error, task });
         }
         let results = run.counters.results.replace(&old, &request.stats);
-        let Some(results) = results.filter(|results| results.games() <= MAX_GAMES) else {
+        let countable = request.stats.is_within(MAX_GAMES);
+        let Some(results) = results.filter(|results| countable && results.is_within(MAX_GAMES)) else {
             self.deactivate(key, generation, request.write_id, now, None);
             let error = UpdateRefusal::Incompatible {
                 before: old.games(),

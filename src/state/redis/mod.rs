@@ -1,125 +1,207 @@
-//! The scheduling state on a Redis server.
+//! The scheduling state in Redis (or Valkey), shared by many processes: every transition is one script, so that each is
+//! atomic; times are the server's own; the generation and the server's history are checked by each (`durability.md`
+//! section 1). What the scripts keep where is told in `ARCHITECTURE.md`.
 
-#![allow(unused_variables, reason = "there is no value of it yet, hence nothing to do with arguments")]
+mod assign;
+mod breaker;
+mod dirty;
+mod errors;
+mod facts;
+mod keys;
+mod lease;
+mod link;
+mod notes;
+mod reads;
+mod reply;
+mod run_codec;
+mod runs;
+mod scripts;
+mod settings;
+mod task_codec;
+mod task_ops;
+mod tidy;
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::RwLock;
+use ::redis::{Arg, Cmd};
+use tokio::sync::broadcast;
 
+use self::errors::{Class, class, state_error};
+pub use self::facts::RedisFacts;
+use self::keys::{Base, Names};
+use self::link::{Link, Way};
+use self::reply::Reply;
+use self::scripts::Script;
+pub use self::settings::{RedisSettings, RedisUrl, UrlError};
 use super::*;
+use crate::sys::clock::{self, Clock};
 
-/// Why a text is no address of Redis; never repeats it, for it may hold a password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct UrlError(String);
-
-/// Where Redis is. It may hold a password, so it is printed without what could be one.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
-
-impl RedisUrl {
-    /// Takes an address.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn new(text: &str) -> Result<Self, UrlError> {
-        let known = ["redis://", "rediss://"].into_iter().any(|scheme| text.starts_with(scheme));
-        let url = Self(text.to_owned());
-        if !known || url.hosts().is_empty() {
-            return Err(UrlError(
-                "expected none, or an address that begins with redis:// or rediss://".to_owned(),
-            ));
-        }
-        Ok(url)
-    }
-
-    /// The hosts alone: what may be logged.
-    pub fn hosts(&self) -> String {
-        let (_, rest) = self.0.split_once("://").unwrap_or_default();
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        authority.rsplit('@').next().unwrap_or_default().to_owned()
-    }
+/// See the module's documentation.
+pub struct RedisState {
+    me: Weak<Self>,
+    link: Link,
+    base: Base,
+    /// Only in tests that move the time: otherwise the server's clock counts.
+    clock: Option<Arc<dyn Clock>>,
+    /// Names of the generation that was last seen there.
+    known: RwLock<Arc<Names>>,
+    /// Whether this process fills a generation that doesn't serve yet.
+    loading: AtomicBool,
+    notes: broadcast::Sender<Invalidation>,
+    facts: RedisFacts,
 }
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "redis://…{}…", self.hosts())
-    }
-}
-
-/// How to reach Redis, and what may be asked of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisSettings {
-    /// The server.
-    pub url: RedisUrl,
-    /// Beginning of every key.
-    pub prefix: String,
-    /// How long a command may take.
-    pub deadline: Duration,
-    /// Exclusive connections at most.
-    pub pool: usize,
-}
-
-/// How a server is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RedisMode {
-    /// Alone, or as the primary of replicas.
-    Standalone,
-    /// As a part of a cluster.
-    Cluster,
-}
-
-/// What the server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisFacts {
-    /// Its version, as it says.
-    pub version: String,
-    /// How it is run.
-    pub mode: RedisMode,
-    /// What it does when its memory is full.
-    pub maxmemory_policy: String,
-}
-
-impl RedisFacts {
-    /// What is missing, and what that means, one sentence each.
-    pub fn shortcomings(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-/// The state on a server.
-#[derive(Debug)]
-pub enum RedisState {}
 
 impl RedisState {
-    /// Connects.
+    /// Connects, and looks what the server is.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// `Unavailable` when nobody answers in time or the server is too old.
     pub async fn connect(settings: &RedisSettings) -> StateResult<Arc<Self>> {
-        Err(StateError::Unavailable(format!("Redis at {} can't be reached", settings.url.hosts())))
+        Self::with_clock(settings, None).await
     }
 
-    /// What the server is.
-    pub fn facts(&self) -> &RedisFacts {
-        match *self {}
+    /// The same with a clock of one's own instead of the server's: for tests that move the time.
+    ///
+    /// # Errors
+    /// As [`RedisState::connect`].
+    pub async fn with_clock(
+        settings: &RedisSettings,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> StateResult<Arc<Self>> {
+        let link = Link::new(settings.clone());
+        let facts = RedisFacts::ask(&link).await?;
+        facts.supported()?;
+        let base = Base::new(&settings.prefix);
+        let (notes, _) = broadcast::channel(NOTES);
+        let known = RwLock::new(Arc::new(Names::new(&base, Generation(0))));
+        let loading = AtomicBool::new(false);
+        let state =
+            Arc::new_cyclic(|me| Self { me: me.clone(), link, base, clock, known, loading, notes, facts });
+        notes::listen(&state);
+        state.teach().await;
+        Ok(state)
     }
+
+    /// Loads the scripts, so that the first requests don't have to. One that is forgotten is sent again when it is used.
+    async fn teach(&self) {
+        for script in scripts::all() {
+            let mut load = ::redis::cmd("SCRIPT");
+            load.arg("LOAD").arg(&script.text);
+            if let Err(error) = self.link.send(&load, Way::Shared).await {
+                tracing::warn!(script = script.name, %error, "a script could not be loaded beforehand");
+                return;
+            }
+        }
+    }
+
+    /// What the server is, as it was when this process connected.
+    pub fn facts(&self) -> &RedisFacts {
+        &self.facts
+    }
+
+    /// The generation that was last seen there.
+    fn known(&self) -> Arc<Names> {
+        self.known.read().clone()
+    }
+
+    fn learn(&self, generation: Generation) -> Arc<Names> {
+        let mut known = self.known.write();
+        if known.generation != generation {
+            *known = Arc::new(Names::new(&self.base, generation));
+        }
+        known.clone()
+    }
+
+    fn names(&self, generation: Generation) -> Arc<Names> {
+        let known = self.known();
+        if known.generation == generation { known } else { Arc::new(Names::new(&self.base, generation)) }
+    }
+
+    /// The first two arguments of every script are the generation and the clock; the first key is the generation's.
+    fn command(&self, script: &Script, generation: &str, keys: &[&str]) -> Cmd {
+        let mut command = ::redis::cmd("EVALSHA");
+        command.arg(&script.sha).arg(keys.len() + 1).arg(&self.base.generation);
+        for key in keys {
+            command.arg(key);
+        }
+        command.arg(generation);
+        match &self.clock {
+            Some(clock) => command.arg(clock.now().0),
+            None => command.arg(""),
+        };
+        command
+    }
+
+    /// Runs a script; one that the server doesn't know is sent whole.
+    async fn run(&self, script: &'static Script, command: &Cmd, way: Way) -> StateResult<Reply> {
+        let began = clock::stopwatch();
+        let mut answer = self.link.send(command, way).await;
+        if answer.as_ref().is_err_and(|error| class(error) == Class::NoScript) {
+            let mut whole = ::redis::cmd("EVAL");
+            whole.arg(&script.text);
+            for argument in command.args_iter().skip(2) {
+                if let Arg::Simple(bytes) = argument {
+                    whole.arg(bytes);
+                }
+            }
+            answer = self.link.send(&whole, way).await;
+        }
+        metrics::histogram!("shoal_redis_script_seconds", "script" => script.name)
+            .record(began.elapsed().as_secs_f64());
+        let value = answer.map_err(|error| {
+            let class = class(&error);
+            metrics::counter!("shoal_redis_errors_total", "class" => class.name()).increment(1);
+            if matches!(class, Class::Bug | Class::Operator) {
+                tracing::error!(script = script.name, %error, "the schedule's server refused a script");
+            }
+            state_error(&error)
+        })?;
+        Reply::new(script.name, value)
+    }
+}
+
+/// Runs an expression with the names of the generation that is loaded: those that are known, or, if it is another one
+/// meanwhile, those of that one.
+macro_rules! reading {
+    ($state:expr, $names:ident => $work:expr) => {{
+        let $names = $state.known();
+        match $work.await {
+            Err(StateError::WrongGeneration { current }) => {
+                let $names = $state.learn(current);
+                match $work.await {
+                    Err(StateError::WrongGeneration { .. }) => Err(StateError::NotLoaded),
+                    answer => answer,
+                }
+            }
+            answer => answer,
+        }
+    }};
 }
 
 #[async_trait]
 impl SchedulingState for RedisState {
     async fn now(&self) -> StateResult<Millis> {
-        match *self {}
+        self.read_now().await
     }
 
     async fn generation(&self) -> StateResult<Option<GenerationView>> {
-        match *self {}
+        self.read_generation().await
     }
 
     async fn set_generation(&self, generation: Generation, state: LoadState) -> StateResult<bool> {
-        match *self {}
+        let set = self.change_generation(generation, state).await?;
+        if set {
+            self.learn(generation);
+            self.loading.store(state == LoadState::Loading, Ordering::Release);
+        }
+        if set && state == LoadState::Loaded {
+            self.forget_older(generation);
+        }
+        Ok(set)
     }
 
     async fn lease_acquire(
@@ -129,142 +211,142 @@ impl SchedulingState for RedisState {
         ttl: Duration,
         known: Generation,
     ) -> StateResult<LeaseOutcome> {
-        match *self {}
+        self.acquire_lease(name, holder, ttl, known).await
     }
 
     async fn lease_renew(&self, name: LeaseName, token: Token, ttl: Duration) -> StateResult<bool> {
-        match *self {}
+        self.renew_lease(name, token, ttl).await
     }
 
     async fn lease_release(&self, name: LeaseName, token: Token) -> StateResult<bool> {
-        match *self {}
+        self.release_lease(name, token).await
     }
 
     async fn lease_read(&self, name: LeaseName) -> StateResult<Option<LeaseView>> {
-        match *self {}
+        self.read_lease(name).await
     }
 
     async fn semaphore_acquire(&self, request: Admission) -> StateResult<AdmissionOutcome> {
-        match *self {}
+        reading!(self, names => self.admit(&names, &request))
     }
 
     async fn semaphore_release(&self, holder: &str) -> StateResult<bool> {
-        match *self {}
+        self.free_slot(holder).await
     }
 
     async fn load_run(&self, generation: Generation, run: RunLoad) -> StateResult<bool> {
-        match *self {}
+        self.put_run(&self.names(generation), &run).await
     }
 
     async fn unload_run(&self, generation: Generation, run: RunId) -> StateResult<bool> {
-        match *self {}
+        self.drop_run(&self.names(generation), run).await
     }
 
     async fn assign_task(&self, generation: Generation, request: AssignTask) -> StateResult<AssignOutcome> {
-        match *self {}
+        self.claim(&self.names(generation), &request).await
     }
 
     async fn beat(&self, generation: Generation, who: &Caller) -> StateResult<BeatOutcome> {
-        match *self {}
+        self.note_beat(&self.names(generation), who).await
     }
 
     async fn update_task(&self, generation: Generation, request: UpdateTask) -> StateResult<UpdateOutcome> {
-        match *self {}
+        self.report(&self.names(generation), &request).await
     }
 
     async fn begin_spsa(&self, generation: Generation, request: BeginSpsa) -> StateResult<CloseOutcome> {
-        match *self {}
+        self.note_round(&self.names(generation), &request).await
     }
 
     async fn close_task(&self, generation: Generation, request: CloseTask) -> StateResult<CloseOutcome> {
-        match *self {}
+        self.close_one(&self.names(generation), &request).await
     }
 
     async fn close_slice(&self, generation: Generation, request: CloseSlice) -> StateResult<SliceOutcome> {
-        match *self {}
+        self.close_some(&self.names(generation), &request).await
     }
 
     async fn find_dead(&self, cutoff: Millis, limit: usize) -> StateResult<Vec<TaskKey>> {
-        match *self {}
+        reading!(self, names => self.dead(&names, cutoff, limit))
     }
 
     async fn commit_fold(&self, generation: Generation, request: CommitFold) -> StateResult<FoldOutcome> {
-        match *self {}
+        self.put_fold(&self.names(generation), &request).await
     }
 
     async fn set_phase(&self, generation: Generation, request: SetPhase) -> StateResult<PhaseOutcome> {
-        match *self {}
+        self.move_phase(&self.names(generation), &request).await
     }
 
     async fn set_run_fields(&self, generation: Generation, request: SetRunFields) -> StateResult<bool> {
-        match *self {}
+        self.put_fields(&self.names(generation), &request).await
     }
 
     async fn block_worker(&self, worker: &ShortWorkerName, message: Option<String>) -> StateResult<()> {
-        match *self {}
+        reading!(self, names => self.mirror_block(&names, worker, message.as_deref()))
     }
 
     async fn peek_dirty(&self, filter: DirtyFilter) -> StateResult<DirtyView> {
-        match *self {}
-    }
-
-    async fn ack_dirty(&self, generation: Generation, acks: &[DurableAck]) -> StateResult<()> {
-        match *self {}
+        reading!(self, names => self.dirty(&names, filter))
     }
 
     async fn count_dirty(&self) -> StateResult<usize> {
-        match *self {}
+        reading!(self, names => self.number_dirty(&names))
+    }
+
+    async fn ack_dirty(&self, generation: Generation, acks: &[DurableAck]) -> StateResult<()> {
+        self.note_durable(&self.names(generation), acks).await
     }
 
     async fn read_run(&self, run: RunId) -> StateResult<Option<RunView>> {
-        match *self {}
+        reading!(self, names => self.run_view(&names, run, Way::Shared))
     }
 
     async fn read_runs(&self) -> StateResult<Vec<RunView>> {
-        match *self {}
+        reading!(self, names => self.run_views(&names))
     }
 
     async fn read_fold(&self, run: RunId) -> StateResult<Option<FoldView>> {
-        match *self {}
+        reading!(self, names => self.fold_view(&names, run))
     }
 
     async fn read_task(&self, key: TaskKey) -> StateResult<TaskLookup> {
-        match *self {}
+        reading!(self, names => self.task(&names, key))
     }
 
     async fn read_tasks(&self, run: RunId) -> StateResult<Vec<TaskView>> {
-        match *self {}
+        reading!(self, names => self.tasks(&names, run))
     }
 
     async fn read_seen(&self) -> StateResult<Vec<SeenView>> {
-        match *self {}
+        reading!(self, names => self.seen(&names))
     }
 
     async fn load_seen(&self, seen: Vec<SeenView>) -> StateResult<()> {
-        match *self {}
+        reading!(self, names => self.put_seen(&names, &seen))
     }
 
     async fn clean(&self, leader: Token) -> StateResult<usize> {
-        match *self {}
+        reading!(self, names => self.tidy(&names, leader))
     }
 
     async fn audit(&self, run: RunId) -> StateResult<Vec<String>> {
-        match *self {}
+        reading!(self, names => self.audit_one(&names, run))
     }
 
     async fn audit_structures(&self) -> StateResult<Vec<String>> {
-        match *self {}
+        reading!(self, names => self.audit_all(&names))
     }
 
     async fn census(&self) -> StateResult<Census> {
-        match *self {}
+        reading!(self, names => self.count(&names))
     }
 
     async fn publish(&self, note: &Invalidation) -> StateResult<()> {
-        match *self {}
+        self.tell(note).await
     }
 
     fn notes(&self) -> broadcast::Receiver<Invalidation> {
-        match *self {}
+        self.notes.subscribe()
     }
 }

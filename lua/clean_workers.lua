@@ -1,0 +1,20 @@
+-- Drops entries of the worker map whose task isn't live, of those that are named.
+-- KEYS    1 generation (hash), 2 lease:leader (hash), 3 wtt (hash), 4 active (zset), 5 ranking (hash)
+-- ARGV    1 generation, 2 clock, 3 4 the leader's token, then short worker names
+-- Returns STALE | COUNT n
+-- Keeps   I7, I11.
+local refused = guard(false)
+if refused then
+  return refused
+end
+if not holds(KEYS[2], ARGV[3], ARGV[4], clock()) then
+  return { 'STALE' }
+end
+local gone = 0
+for i = 5, #ARGV do
+  if redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1 and not live_member(KEYS[3], KEYS[4], KEYS[5], ARGV[i]) then
+    redis.call('HDEL', KEYS[3], ARGV[i])
+    gone = gone + 1
+  end
+end
+return { 'COUNT', int(gone) }

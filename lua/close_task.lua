@@ -1,0 +1,42 @@
+-- Closes one task: given up by its worker, or dead.
+-- KEYS    1 generation (hash), 2 run (hash), 3 tasks (hash), 4 live (zset), 5 ranking (hash), 6 active (zset), 7 connections (hash),
+--         8 dirty (zset), 9 lease:leader (hash)
+-- ARGV    1 generation, 2 clock, 3 run, 4 task number, 5 member, 6 write id, 7 kind of the cause or "", 8 its message,
+--         9 ids of its log entries, 10 given | dead, then given: 11 unique key, 12 username; dead: 11 latest sign of life that
+--         still counts as dead, 12 13 the leader's token
+-- Returns NORUN | NOTASK next | MISMATCH field stored | STALE | STILL | INACTIVE task seen | DONE task seen
+-- Keeps   I6, I7: only the leader declares tasks dead, and only those that still are.
+local refused = guard(false)
+if refused then
+  return refused
+end
+local now = clock()
+local run = redis.call('HMGET', KEYS[2], 'nt', 'ph')
+local n, member = ARGV[4], ARGV[5]
+local task, absent
+if ARGV[10] == 'given' then
+  task, absent = identify(run[1], KEYS[3], n, ARGV[11], ARGV[12])
+  if absent then
+    return absent
+  end
+else
+  if not holds(KEYS[9], ARGV[12], ARGV[13], now) then
+    return { 'STALE' }
+  end
+  task = run[1] and held(KEYS[3], n)
+  if not task then
+    return { 'NORUN' }
+  end
+  local _, seen = view(task, KEYS[6], member)
+  if tonumber(seen) > tonumber(ARGV[11]) then
+    return { 'STILL' }
+  end
+end
+if task[ACT] ~= '1' or run[2] ~= 'running' then
+  return { 'INACTIVE', view(task, KEYS[6], member) }
+end
+local at = { run = KEYS[2], live = KEYS[4], ranking = KEYS[5], active = KEYS[6], connections = KEYS[7] }
+release(at, ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
+close(task, now, ARGV[7], ARGV[8], ARGV[9])
+write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now)
+return { 'DONE', view(task, KEYS[6], member) }

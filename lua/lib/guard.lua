@@ -1,0 +1,41 @@
+-- What every script begins with: is this the schedule that the caller means, and what time is it?
+--
+-- KEYS[1] generation (hash: g, state, replid); ARGV[1] the caller's generation; ARGV[2] "" for the server's own clock,
+-- or a time in ms (tests that move the clock).
+-- Integers travel as decimal strings: Lua's numbers print large ones in exponents.
+
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- Milliseconds since the epoch by the server's clock.
+local function clock()
+  if ARGV[2] ~= '' then
+    return tonumber(ARGV[2])
+  end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- The replication id: a primary that was demoted and promoted again serves another history under another one.
+local function history()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+
+-- The refusal to return, or nil. `loading` lets a generation be changed that isn't loaded yet.
+local function guard(loading)
+  local there = redis.call('HMGET', KEYS[1], 'g', 'state', 'replid')
+  if not there[1] then
+    return { 'NOTLOADED' }
+  end
+  if there[1] ~= ARGV[1] then
+    return { 'WRONGGEN', there[1] }
+  end
+  if there[2] ~= 'loaded' and not loading then
+    return { 'NOTLOADED' }
+  end
+  if there[3] ~= history() then
+    return { 'FOREIGN' }
+  end
+  return nil
+end

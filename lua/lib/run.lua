@@ -1,0 +1,54 @@
+-- A run's hash, and its row in the ranking table, which holds running runs only.
+
+-- Rewrites the row from the hash.
+local function rank(ranking, run, id)
+  local row = redis.call('HMGET', run, 'av', 'cores', 'committed', 'ng', 'prio', 'itp')
+  redis.call('HSET', ranking, id, table.concat(row, '|'))
+end
+
+-- What the caller gets of a run; the order is the one of src/state/redis/run_codec.rs.
+local function run_view(run, pending)
+  local fields = redis.call('HMGET', run, 'av', 'kind', 'ph', 'op', 'v', 'dv', 'w', 'res', 'workers', 'cores', 'committed', 'total',
+    'ng', 'prio', 'st', 'lu', 'itp', 'nps', 'gpm', 'nt', 'rec', 'pos')
+  fields[#fields + 1] = int(redis.call('LLEN', pending))
+  return fields
+end
+
+-- What is to be folded: at most a thousand entries; whoever folds comes again for the rest.
+local function fold_view(run, pending, answer)
+  local fields = redis.call('HMGET', run, 'kind', 'ph', 'rec', 'pos', 'ng', 'res')
+  for i = 1, 6 do
+    answer[#answer + 1] = fields[i]
+  end
+  local entries = redis.call('LRANGE', pending, 0, 999)
+  for i = 1, #entries do
+    answer[#answer + 1] = entries[i]
+  end
+  return answer
+end
+
+-- Takes an active task that will have played `games` out of the run's aggregates and of the tables.
+-- `at`: run, live, ranking, active, connections: their keys.
+local function release(at, id, n, member, task, games, write_id)
+  local there = redis.call('HMGET', at.run, 'workers', 'cores', 'committed', 'v')
+  local committed = math.max(0, tonumber(there[3]) + games - tonumber(task[NG]))
+  redis.call('HSET', at.run,
+    'workers', int(math.max(0, tonumber(there[1]) - 1)),
+    'cores', int(math.max(0, tonumber(there[2]) - tonumber(task[CONC]))),
+    'committed', int(committed),
+    'v', int(tonumber(there[4]) + 1),
+    'w', write_id)
+  redis.call('ZREM', at.active, member)
+  redis.call('ZREM', at.live, n)
+  if redis.call('HEXISTS', at.ranking, id) == 1 then
+    rank(at.ranking, at.run, id)
+  end
+  if task[HAS] == '1' then
+    local open = redis.call('HGET', at.connections, task[ADDR])
+    if open and tonumber(open) > 1 then
+      redis.call('HINCRBY', at.connections, task[ADDR], -1)
+    elseif open then
+      redis.call('HDEL', at.connections, task[ADDR])
+    end
+  end
+end

@@ -1,0 +1,12 @@
+-- Which generation is there, and the server's clock.
+-- KEYS    1 generation (hash)
+-- ARGV    1 unused, 2 clock
+-- Returns NONE now | HERE g state now | FOREIGN
+local there = redis.call('HMGET', KEYS[1], 'g', 'state', 'replid')
+if not there[1] then
+  return { 'NONE', int(clock()) }
+end
+if there[3] ~= history() then
+  return { 'FOREIGN' }
+end
+return { 'HERE', there[1], there[2], int(clock()) }

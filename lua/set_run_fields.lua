@@ -1,0 +1,30 @@
+-- Takes over arguments that a person changed, never older ones, or gauges that a job of the leader's computed.
+-- KEYS    1 generation (hash), 2 run (hash), 3 ranking (hash), 4 lease:leader (hash)
+-- ARGV    1 generation, 2 clock, 3 run, 4 5 the leader's token or "" "", 6 version of the arguments or "", 7 games wanted,
+--         8 priority, 9 internal throughput or "", 10 nodes per second or "", 11 games per minute
+-- Returns STALE | YES | NO (the run isn't here)
+-- Keeps   I7.
+local refused = guard(false)
+if refused then
+  return refused
+end
+if ARGV[4] ~= '' and not holds(KEYS[4], ARGV[4], ARGV[5], clock()) then
+  return { 'STALE' }
+end
+local run = redis.call('HMGET', KEYS[2], 'ph', 'av')
+if not run[1] then
+  return { 'NO' }
+end
+if ARGV[6] ~= '' and tonumber(ARGV[6]) > tonumber(run[2]) then
+  redis.call('HSET', KEYS[2], 'av', ARGV[6], 'ng', ARGV[7], 'prio', ARGV[8])
+end
+if ARGV[9] ~= '' then
+  redis.call('HSET', KEYS[2], 'itp', ARGV[9])
+end
+if run[1] == 'running' then
+  if ARGV[10] ~= '' then
+    redis.call('HSET', KEYS[2], 'nps', ARGV[10], 'gpm', ARGV[11])
+  end
+  rank(KEYS[3], KEYS[2], ARGV[3])
+end
+return { 'YES' }
