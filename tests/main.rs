@@ -6,6 +6,7 @@ mod drills;
 mod durability;
 mod github;
 mod import;
+mod replicas;
 mod service;
 mod simulate;
 mod state_conformance;

@@ -4,7 +4,9 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{CliResult, FOUND_FAULTS, control, serve, store};
+mod redis;
+
+use super::{CliResult, FOUND_FAULTS, control, schedule, serve, store};
 use crate::config::{Config, ConfigError};
 use crate::github::{GitHub, GitHubError};
 use crate::service::control::Control;
@@ -46,6 +48,9 @@ pub async fn doctor(config: Result<Config, ConfigError>) -> CliResult {
         }),
     }
     findings.extend(database(&config).await);
+    if let Some(settings) = schedule::redis_settings(&config) {
+        findings.extend(redis::check(&config, &settings).await);
+    }
     findings.push(github(&config).await);
     let mut code = ExitCode::SUCCESS;
     for finding in findings {

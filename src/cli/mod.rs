@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, ConfigFlags};
+use crate::service::control::Control;
 
 /// The fishtest server as a horizontally scaled tier. With no configuration, one binary is a whole farm.
 #[derive(Debug, Parser)]
@@ -72,6 +73,19 @@ enum Command {
     Demo,
     /// Print the commented default configuration file.
     Config,
+    /// Hand out no tasks until `resume`: heartbeats and results go on. Survives restarts.
+    Pause {
+        /// Why, for whoever looks later.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Who pauses.
+        #[arg(long, env = "USER", default_value = "operator")]
+        by: String,
+    },
+    /// Hand out tasks again.
+    Resume,
+    /// Where the server and the farm stand, as JSON.
+    Status,
     /// Check configuration and dependencies, and say what to mend.
     Doctor,
 }
@@ -148,6 +162,9 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Backup(args) => backup::backup(&load()?, args).await,
         Command::Restore(args) => backup::restore(&load()?, args).await,
         Command::Simulate(args) => simulate::execute(&args).await,
+        Command::Pause { reason, by } => control::execute(&load()?, Control::Pause { by, reason }).await,
+        Command::Resume => control::execute(&load()?, Control::Resume).await,
+        Command::Status => control::execute(&load()?, Control::Status).await,
         Command::Demo => demo::demo().await,
         Command::Config => {
             print!("{}", Config::default_file());

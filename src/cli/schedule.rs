@@ -61,7 +61,7 @@ async fn connect(settings: &RedisSettings, role: Role) -> Result<Arc<RedisState>
         hosts = settings.url.hosts(),
         prefix = settings.prefix,
         version = facts.version,
-        mode = ?facts.mode,
+        mode = facts.mode,
         maxmemory_policy = facts.maxmemory_policy,
         "connected to Redis"
     );

@@ -91,6 +91,10 @@ impl Running {
             let _ = membership.await;
         }
         write_last_versions(&self.farm, self.grace).await;
+        if self.farm.membership.is_shared() {
+            // The rest is the leader's, and there is another.
+            return;
+        }
         for (what, result) in [
             ("the counters", self.farm.flush_runs().await.map(|_| ())),
             ("what workers have seen", self.farm.keep_seen().await),
@@ -103,11 +107,12 @@ impl Running {
 }
 
 /// Most of it is durable already, or was never answered for. Under `degrade` it may be neither, and then the store
-/// has the whole grace to come back.
+/// has the whole grace to come back. Where the schedule is shared, other replicas go on trying.
 async fn write_last_versions(farm: &Farm, grace: Duration) {
     let began = clock::stopwatch();
     while let Err(error) = farm.sweep_all().await {
-        if began.elapsed() < grace && farm.settings.store_policy == StorePolicy::Degrade {
+        let alone = !farm.membership.is_shared();
+        if alone && began.elapsed() < grace && farm.settings.store_policy == StorePolicy::Degrade {
             tracing::warn!(%error, "the store is away, and results may wait for it; trying again");
             tokio::time::sleep(FAREWELL).await;
             continue;

@@ -33,6 +33,8 @@ pub enum Job {
     Flush,
     /// What is in the store but did not arrive in the schedule.
     Reconcile,
+    /// An operator's pause is kept up.
+    Pause,
     /// Close dead tasks.
     Scavenge,
     /// Internal throughput of unfinished runs.
@@ -41,7 +43,7 @@ pub enum Job {
     Speed,
     /// Recompute a random run (I14), count differences.
     Audit,
-    /// Drop dead entries of the worker map.
+    /// Drop dead entries of the worker map; bring in blocks that did not arrive.
     Clean,
     /// Keep a copy of what workers have seen.
     Seen,
@@ -59,9 +61,10 @@ pub enum Job {
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Flush,
         Self::Reconcile,
+        Self::Pause,
         Self::Scavenge,
         Self::Itp,
         Self::Speed,
@@ -80,6 +83,7 @@ impl Job {
         match self {
             Self::Flush => "flush",
             Self::Reconcile => "reconcile",
+            Self::Pause => "pause",
             Self::Scavenge => "scavenge",
             Self::Itp => "itp",
             Self::Speed => "speed",
@@ -98,7 +102,8 @@ impl Job {
     pub fn period(self) -> Duration {
         Duration::from_secs(match self {
             Self::Flush => 1,
-            Self::Reconcile => 10,
+            Self::Reconcile => 2,
+            Self::Pause => 5,
             Self::Scavenge | Self::Itp | Self::Speed | Self::Audit => 60,
             Self::Clean | Self::Validate => 180,
             Self::Seen => 300,
@@ -111,9 +116,10 @@ impl Job {
     pub fn initial_delay(self) -> Duration {
         match self {
             // New weights and speeds at once: they are derived, and a restart forgot nothing else.
-            Self::Itp | Self::Speed => Duration::ZERO,
+            // A pause may have to be renewed at once, too.
+            Self::Itp | Self::Speed | Self::Pause => Duration::ZERO,
             Self::Flush => Duration::from_secs(1),
-            Self::Reconcile => Duration::from_secs(10),
+            Self::Reconcile => Duration::from_secs(2),
             Self::Scavenge
             | Self::Audit
             | Self::Clean
@@ -152,11 +158,13 @@ impl Job {
                 farm.flush_runs().await?;
             }
             Self::Reconcile => farm.reconcile().await?,
+            Self::Pause => farm.keep_pause().await?,
             Self::Scavenge => farm.scavenge(leadership).await?,
             Self::Itp => farm.update_itp(leadership).await?,
             Self::Speed => farm.update_speed(leadership).await?,
             Self::Audit => farm.audit_random_run().await?,
             Self::Clean => {
+                farm.mirror_blocks().await?;
                 farm.state.clean(leadership.token).await?;
             }
             Self::Seen => farm.keep_seen().await?,

@@ -11,6 +11,7 @@ use crate::domain::document::{date_string, to_json};
 use crate::domain::ids::RunId;
 use crate::domain::modify_run::ModifyRequest;
 use crate::domain::new_run::RunForm;
+use crate::state::LeaseName;
 use crate::store::{FinishedQuery, User};
 
 /// A command.
@@ -96,6 +97,11 @@ pub enum Control {
         table: Value,
     },
     Status,
+    Pause {
+        by: String,
+        reason: String,
+    },
+    Resume,
 }
 
 /// What came of it: a line for people, and the data behind it.
@@ -221,18 +227,42 @@ impl Farm {
                 let count = self.replace_books(&table).await?;
                 Ok(Reply::text(format!("The book table has {count} books")))
             }
-            Control::Status => {
-                let census = self.state.census().await?;
-                let data = json!({
-                    "generation": self.generation().0,
-                    "ready": self.is_ready(),
-                    "runs": census.runs,
-                    "active_tasks": census.active_tasks,
-                    "queued": self.committer.queued(),
-                });
-                Ok(Reply::new(data.to_string(), data))
+            Control::Status => self.status().await,
+            Control::Pause { by, reason } => {
+                let pause = self.pause(&by, &reason).await?;
+                let since = date_string(pause.since);
+                Ok(Reply::text(format!("Paused since {since}: nobody gets a task until `shoal resume`")))
+            }
+            Control::Resume => {
+                let was = self.resume_assignments().await?;
+                Ok(Reply::text(if was { "Tasks are handed out again" } else { "There was no pause" }))
             }
         }
+    }
+
+    /// Where this replica stands, and the farm.
+    async fn status(&self) -> ServiceResult<Reply> {
+        let census = self.state.census().await.unwrap_or_default();
+        // What doesn't answer is left out: somebody may be looking for just that.
+        let leader = self.state.lease_read(LeaseName::Leader).await.ok().flatten();
+        let pause = self.paused().await.ok().flatten();
+        let data = json!({
+            "replica": self.identity,
+            "shared": self.membership.is_shared(),
+            "generation": self.generation().0,
+            "ready": self.is_ready(),
+            "standing": self.membership.standing().to_string(),
+            "leader": leader.as_ref().map(|lease| lease.holder.clone()),
+            "leader_token": leader.as_ref().map(|lease| lease.token.counter),
+            "leads": self.leadership().is_some(),
+            "paused": pause.map(|pause| json!({
+                "by": pause.by, "since": date_string(pause.since), "reason": pause.reason,
+            })),
+            "runs": census.runs,
+            "active_tasks": census.active_tasks,
+            "queued": self.committer.queued(),
+        });
+        Ok(Reply::new(data.to_string(), data))
     }
 
     async fn list_runs(&self, finished: bool, limit: u64) -> ServiceResult<Reply> {

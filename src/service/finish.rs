@@ -5,10 +5,14 @@
 //! 3. Tasks are closed in slices; a due purge is decided, committed and carried out; the run document gets its last
 //!    form together with the log entries, under ids that the operation chose; the run leaves the schedule.
 //!
-//! Every step can be repeated. A rebuild takes up what was interrupted, from the run document.
+//! Every step can be repeated, and be done by two processes at once: whoever was taken for dead may go on. What is
+//! decided once (the phase, the victims of a purge) is decided in the schedule, and everybody goes on with what stands
+//! there; what is written has the version and identity that the schedule gave it, so a second writer only repeats the
+//! first. A rebuild takes up what was interrupted, from the run document.
 
 use std::time::Duration;
 
+use bson::oid::ObjectId;
 use bson::{Bson, Document};
 
 use super::Farm;
@@ -25,9 +29,9 @@ use crate::domain::stats::chi2::PurgeRule;
 use crate::domain::stats::counts::Counts;
 use crate::domain::stats::flags::{Flags, compute_flags};
 use crate::domain::stats::text::{Test, finished_run_message};
-use crate::state::{CloseSlice, DirtyFilter, PhaseOutcome, RunView, SetPhase};
-use crate::store::DocumentWrite;
+use crate::state::{CloseSlice, DirtyFilter, Invalidation, PhaseOutcome, RunView, SetPhase};
 use crate::store::codec::{as_count, int};
+use crate::store::{DocumentWrite, RunWrite};
 use crate::sys::random;
 
 /// Tasks closed in one transition.
@@ -71,7 +75,7 @@ impl Stop {
         Self { reason: FinishReason::Delete, actor: Some(username.to_owned()), worker_stop: None }
     }
 
-    fn operation(self, owner: &str, time: Millis) -> RunOperation {
+    pub(super) fn operation(self, owner: &str, time: Millis) -> RunOperation {
         RunOperation {
             id: random::object_id(),
             reason: self.reason,
@@ -101,7 +105,8 @@ impl Farm {
         let cached = self.runs.at_least(run, 0).await?;
         let cached = cached.ok_or_else(|| ServiceError::NotFound(format!("The run {run} does not exist")))?;
         let Some(turn) = self.sagas.begin(run) else { return Ok(false) };
-        let operation = stop.operation(&cached.owner, self.now());
+        // The state's time: whoever takes it up measures its age by that.
+        let operation = stop.operation(&cached.owner, self.state.now().await?);
         let flip = SetPhase {
             run,
             from: Phase::Running,
@@ -153,10 +158,9 @@ impl Farm {
     }
 
     /// Step 3 of the saga; also how an interrupted one is taken up.
-    pub async fn close_down(&self, run: RunId, mut operation: RunOperation) -> ServiceResult<()> {
+    pub async fn close_down(&self, run: RunId, operation: ObjectId) -> ServiceResult<()> {
         loop {
-            let slice =
-                CloseSlice { run, operation: operation.id, limit: SLICE, write_id: random::write_id() };
+            let slice = CloseSlice { run, operation, limit: SLICE, write_id: random::write_id() };
             let outcome = self.state.close_slice(self.generation(), slice).await?;
             let views: Vec<_> = outcome.closed.iter().collect();
             self.committer.write_all(self.barrier(&views).await?).await?;
@@ -165,20 +169,32 @@ impl Farm {
             }
         }
         self.flush_tasks(run).await?;
-        let cached = self.runs.at_least(run, 0).await?;
-        let cached = cached.ok_or_else(|| ServiceError::Bug(format!("run {run} is not in the store")))?;
-        if self.wants_auto_purge(&cached, &operation) {
-            operation = self.decide_purge(run, &cached, operation, PurgeRule::AUTO).await?;
-        }
+        let Some(operation) = self.decided(run, operation).await? else { return Ok(()) };
         if operation.purge.is_some() {
             self.carry_out_purge(run, &operation).await?;
         }
-        self.conclude(run, &cached, operation).await?;
+        self.conclude(run, operation).await?;
         // It is over, whatever the check says.
         if let Err(error) = self.validate_run(run).await {
             tracing::warn!(%run, %error, "the finished run could not be checked");
         }
         Ok(())
+    }
+
+    /// The operation with everything decided, and the decision durable; None if somebody else has ended it.
+    async fn decided(&self, run: RunId, operation: ObjectId) -> ServiceResult<Option<RunOperation>> {
+        let Some(view) = self.state.read_run(run).await? else { return Ok(None) };
+        let Some(there) = standing_operation(&view, operation) else { return Ok(None) };
+        let cached = self.runs.at_least(run, view.args_version).await?;
+        let cached = cached.ok_or_else(|| ServiceError::Bug(format!("run {run} is not in the store")))?;
+        if view.phase == Phase::Finishing && self.wants_auto_purge(&cached, &there) {
+            return self.decide_purge(&view, &cached, there, PurgeRule::AUTO).await.map(Some);
+        }
+        if view.phase == Phase::Purging {
+            // Whoever decided may not have come to write it: before that nothing may follow.
+            self.flush_run(run, &cached).await?;
+        }
+        Ok(Some(there))
     }
 
     fn wants_auto_purge(&self, run: &CachedRun, operation: &RunOperation) -> bool {
@@ -189,47 +205,70 @@ impl Farm {
     }
 
     /// The last form of the run document, the log entries, and out of the schedule, or back into it.
-    async fn conclude(&self, run: RunId, cached: &CachedRun, operation: RunOperation) -> ServiceResult<()> {
+    async fn conclude(&self, run: RunId, operation: RunOperation) -> ServiceResult<()> {
         let Some(view) = self.state.read_run(run).await? else { return Ok(()) };
-        if view.phase == Phase::Running {
-            // Somebody else has ended the saga, and revived the run.
+        if standing_operation(&view, operation.id).is_none() {
+            // Somebody else has ended the saga, and perhaps revived the run.
             return Ok(());
         }
-        let record = match &operation.purge {
-            Some(purge) if purge.message.is_empty() => Record::parse(&purge.record)?,
-            _ => Record::parse(&view.record)?,
+        let performed = operation.purge.as_ref().is_some_and(|purge| purge.message.is_empty());
+        let view = if view.phase == Phase::Finished {
+            view
+        } else {
+            let finished = SetPhase {
+                run,
+                from: if performed { Phase::Purging } else { Phase::Finishing },
+                to: Phase::Finished,
+                operation,
+                write_id: random::write_id(),
+            };
+            match self.state.set_phase(self.generation(), finished).await? {
+                PhaseOutcome::Changed(view) => *view,
+                // Whoever was faster writes the last form; if it dies in doing so, the leader does.
+                PhaseOutcome::Refused(_) | PhaseOutcome::NoRun => return Ok(()),
+            }
         };
+        let Some(operation) = view.operation.clone() else { return Ok(()) };
         let revive = operation.purge.as_ref().is_some_and(|purge| purge.message.is_empty() && purge.revive);
-        let finished = SetPhase {
-            run,
-            from: view.phase,
-            to: Phase::Finished,
-            operation: operation.clone(),
-            write_id: random::write_id(),
-        };
-        let mut view = match self.state.set_phase(self.generation(), finished).await? {
-            PhaseOutcome::Changed(view) => *view,
-            PhaseOutcome::Refused(_) | PhaseOutcome::NoRun => return Ok(()),
-        };
-        if let Some(purge) = operation.purge.as_ref().filter(|purge| purge.message.is_empty()) {
-            view.counters.results = purge.results;
+        let stored = self.store.run(run).await?;
+        let stored = stored.ok_or_else(|| ServiceError::Bug(format!("run {run} is not in the store")))?;
+        let meta = &stored.meta;
+        let written = meta.generation == self.generation() && meta.version >= view.version;
+        if !written {
+            let write = self.last_write(view, &CachedRun::new(&stored), &operation, revive)?;
+            self.committer.write_all(vec![DocumentWrite::Run(Box::new(write))]).await?;
         }
-        view.counters.committed_games = view.counters.results.games();
-        let mut write = run_write(&view, cached, &record);
-        write.set.extend(outcome_fields(cached, &operation, &record, &view.counters.results, revive));
-        write.actions = self.saga_actions(cached, &operation, &record, &view, revive);
-        if revive {
-            write.phase = Phase::Running;
-        }
-        write.operation = None;
-        self.committer.write_all(vec![DocumentWrite::Run(Box::new(write))]).await?;
         self.state.unload_run(self.generation(), run).await?;
-        self.runs.forget(run);
+        self.tell(Invalidation::Run(run)).await;
         if revive {
             self.load_stored(run).await?;
         }
         tracing::info!(%run, revived = revive, "finished");
         Ok(())
+    }
+
+    /// The run document's last form. Who writes it again, from the same view, writes the same.
+    fn last_write(
+        &self,
+        mut view: RunView,
+        run: &CachedRun,
+        operation: &RunOperation,
+        revive: bool,
+    ) -> ServiceResult<RunWrite> {
+        let purge = operation.purge.as_ref().filter(|purge| purge.message.is_empty());
+        let record = Record::parse(purge.map_or(&*view.record, |purge| purge.record.as_str()))?;
+        if let Some(purge) = purge {
+            view.counters.results = purge.results;
+        }
+        view.counters.committed_games = view.counters.results.games();
+        let mut write = run_write(&view, run, &record);
+        write.set.extend(outcome_fields(run, operation, &record, &view.counters.results, revive));
+        write.actions = self.saga_actions(run, operation, &record, &view, revive);
+        if revive {
+            write.phase = Phase::Running;
+        }
+        write.operation = None;
+        Ok(write)
     }
 
     /// The log entries of an operation, in order (`spec/scheduling.md` section 14).
@@ -280,6 +319,12 @@ impl Farm {
             .map(|(action, id)| action.to_document(id, operation.time))
             .collect()
     }
+}
+
+/// The operation that stands in the schedule, if it is this one and still under way.
+fn standing_operation(view: &RunView, operation: ObjectId) -> Option<RunOperation> {
+    let there = view.operation.as_ref().filter(|there| there.id == operation && view.phase != Phase::Running);
+    there.cloned()
 }
 
 /// Fields that only the end of a run sets.

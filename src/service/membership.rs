@@ -167,7 +167,9 @@ impl Membership {
             // A request that outlived its generation tells nothing new.
             WriteOutcome::Fenced(by) if by <= self.generation() => return,
             WriteOutcome::Fenced(_) => {}
-            WriteOutcome::RolledBack => self.contradict(worked_for),
+            WriteOutcome::RolledBack => {
+                self.contradict(worked_for);
+            }
             _ => return,
         }
         self.leave("the store refused a document of an old schedule");
@@ -175,8 +177,9 @@ impl Membership {
     }
 
     /// The schedule of that generation is behind the store: it lost what was acknowledged.
-    fn contradict(&self, generation: Generation) {
-        self.contradicted.fetch_max(generation.0, Ordering::AcqRel);
+    /// Returns whether that is new.
+    fn contradict(&self, generation: Generation) -> bool {
+        self.contradicted.fetch_max(generation.0, Ordering::AcqRel) < generation.0
     }
 
     fn contradicted(&self) -> Generation {
@@ -372,7 +375,8 @@ impl Farm {
         }
     }
 
-    async fn take_note(&self, note: &Invalidation) {
+    /// Acts on what a replica told.
+    pub async fn take_note(&self, note: &Invalidation) {
         match note {
             Invalidation::User(username) => self.accounts.forget(username),
             Invalidation::Run(run) => self.runs.forget(*run),
@@ -382,8 +386,7 @@ impl Farm {
                 self.reload_tables().await;
             }
             Invalidation::Contradicted(generation) => {
-                if *generation == self.generation() {
-                    self.membership.contradict(*generation);
+                if *generation == self.generation() && self.membership.contradict(*generation) {
                     self.membership.doubt();
                 }
             }

@@ -19,9 +19,11 @@ pub mod import;
 pub mod lookup;
 pub mod membership;
 pub mod nets;
+pub mod pause;
 pub mod purge;
 pub mod read;
 pub mod rebuild;
+pub mod reconcile;
 pub mod refresh;
 pub mod request_spsa;
 pub mod request_task;
@@ -38,12 +40,13 @@ pub mod validation;
 pub mod worker_log;
 pub mod workers;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bson::Document;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
 use self::auth::Accounts;
@@ -55,7 +58,7 @@ use self::membership::Membership;
 use self::refresh::Failing;
 use self::run_cache::RunCache;
 use self::saga::Turns;
-use crate::domain::ids::{Generation, Millis};
+use crate::domain::ids::{Generation, Millis, RunId};
 use crate::domain::names::LegacyUsernames;
 use crate::github::{GitHub, GitHubSettings};
 use crate::state::SchedulingState;
@@ -133,8 +136,8 @@ pub struct Farm {
     draining: AtomicBool,
     request_turns: Arc<Semaphore>,
     sagas: Turns,
-    /// Held while a worker's block is read and written again.
-    blocks: tokio::sync::Mutex<()>,
+    /// Runs that stood opened and without an operation when they were looked at, and since when.
+    opened: Mutex<HashMap<RunId, Duration>>,
     books: RwLock<Arc<Document>>,
     failing: Failing,
     legacy: RwLock<Arc<LegacyUsernames>>,
@@ -165,7 +168,7 @@ impl Farm {
             membership,
             election: Election::default(),
             sagas: Turns::default(),
-            blocks: tokio::sync::Mutex::default(),
+            opened: Mutex::default(),
             draining: AtomicBool::new(false),
             books: RwLock::new(Arc::new(Document::new())),
             legacy: RwLock::new(Arc::new(LegacyUsernames::default())),

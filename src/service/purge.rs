@@ -7,6 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bson::oid::ObjectId;
+use sha2::{Digest, Sha256};
+
 use super::Farm;
 use super::documents::{log_entry, run_write};
 use super::error::{ServiceError, ServiceResult};
@@ -14,13 +17,13 @@ use super::run_cache::CachedRun;
 use super::saga::Turn;
 use crate::domain::action::{Action, Event};
 use crate::domain::fold::{Record, run_is_decided};
-use crate::domain::ids::{RunId, TaskId, TaskKey, Version};
+use crate::domain::ids::{RunId, TaskId, TaskKey, Version, WriteId};
 use crate::domain::results::Stats;
 use crate::domain::run::{FinishReason, Phase, PurgeDecision, RunOperation, Victim};
 use crate::domain::stats::chi2::PurgeRule;
 use crate::domain::stats::purge::{PurgeSubject, PurgeTask, plan_purge};
 use crate::domain::task::{BadMark, TaskRecord};
-use crate::state::{PhaseOutcome, SetPhase};
+use crate::state::{Invalidation, PhaseOutcome, RunView, SetPhase};
 use crate::store::{DocumentWrite, TaskWrite};
 use crate::sys::{random, spawn};
 
@@ -43,17 +46,16 @@ impl Farm {
         }
     }
 
-    /// Decides on a purge and, if it takes anybody out, makes that durable: the commit point.
+    /// Decides on a purge and, if it takes anybody out, makes that durable: the commit point. `view` is the run as it was
+    /// before its tasks are looked at: where somebody else has decided meanwhile, that decision counts.
     pub(super) async fn decide_purge(
         &self,
-        run: RunId,
+        view: &RunView,
         cached: &CachedRun,
         mut operation: RunOperation,
         rule: PurgeRule,
     ) -> ServiceResult<RunOperation> {
-        let view = self.state.read_run(run).await?;
-        let view =
-            view.ok_or_else(|| ServiceError::Bug(format!("run {run} left the schedule in a purge")))?;
+        let run = view.id;
         let mut tasks = Tasks::default();
         let mut results = Stats::default();
         let mut bad_tasks = 0;
@@ -68,7 +70,7 @@ impl Farm {
             finished: true,
             failed: stored_failed || operation.reason == FinishReason::WorkerStop,
             start_time: cached.start_time,
-            now: self.now(),
+            now: operation.time,
         };
         let tasks = tasks.judged();
         let mut decision = PurgeDecision {
@@ -106,12 +108,18 @@ impl Farm {
                 operation: operation.clone(),
                 write_id: random::write_id(),
             };
-            let PhaseOutcome::Changed(view) = self.state.set_phase(self.generation(), flip).await? else {
-                return Err(ServiceError::Bug(format!("run {run} changed its phase in a purge")));
+            let view = match self.state.set_phase(self.generation(), flip).await? {
+                PhaseOutcome::Changed(view) => *view,
+                PhaseOutcome::Refused(view) => *view,
+                PhaseOutcome::NoRun => return Err(ended(run)),
             };
-            let record = Record::parse(&view.record)?;
-            let write = run_write(&view, cached, &record);
-            self.committer.write_all(vec![DocumentWrite::Run(Box::new(write))]).await?;
+            let decided = view.operation.clone().filter(|there| there.id == operation.id);
+            operation = decided.filter(|there| there.purge.is_some()).ok_or_else(|| ended(run))?;
+            if view.phase == Phase::Purging {
+                let record = Record::parse(&view.record)?;
+                let write = run_write(&view, cached, &record);
+                self.committer.write_all(vec![DocumentWrite::Run(Box::new(write))]).await?;
+            }
         }
         Ok(operation)
     }
@@ -125,7 +133,7 @@ impl Farm {
                 let key = TaskKey { run, task: TaskId(victim.task_id) };
                 let Some(task) = self.store.task(key).await? else { continue };
                 if task.bad.is_none() {
-                    let record = Arc::new(self.marked(task, victim));
+                    let record = Arc::new(self.marked(task, victim, operation.id));
                     writes.push(DocumentWrite::Task(TaskWrite { record, actions: Vec::new() }));
                 }
             }
@@ -134,7 +142,7 @@ impl Farm {
         Ok(())
     }
 
-    fn marked(&self, mut task: TaskRecord, victim: &Victim) -> TaskRecord {
+    fn marked(&self, mut task: TaskRecord, victim: &Victim, operation: ObjectId) -> TaskRecord {
         task.bad = Some(BadMark {
             position: victim.position,
             stats: task.stats,
@@ -149,7 +157,8 @@ impl Farm {
         // The first version of this generation, or the next one: both are newer than what is stored.
         task.version = if task.generation == generation { task.version.next() } else { Version(1) };
         task.generation = generation;
-        task.write_id = random::write_id();
+        // Of two that carry out the same purge, the second repeats the first's write.
+        task.write_id = mark_id(operation, victim.task_id);
         task
     }
 
@@ -176,7 +185,7 @@ impl Farm {
             if self.state.read_run(run).await?.is_some_and(|view| view.operation.is_none()) {
                 self.state.unload_run(self.generation(), run).await?;
             }
-            self.runs.forget(run);
+            self.tell(Invalidation::Run(run)).await;
         }
         match outcome? {
             message if message.is_empty() => Ok(message),
@@ -204,7 +213,9 @@ impl Farm {
     }
 
     async fn purge_opened(&self, run: RunId, cached: &CachedRun, actor: &str) -> ServiceResult<String> {
-        let now = self.now();
+        let view = self.state.read_run(run).await?;
+        let view = view.ok_or_else(|| ended(run))?;
+        let now = self.state.now().await?;
         let operation = RunOperation {
             id: random::object_id(),
             reason: FinishReason::Purge,
@@ -214,10 +225,10 @@ impl Farm {
             worker_stop: None,
             purge: None,
         };
-        let operation = self.decide_purge(run, cached, operation, PurgeRule::MANUAL).await?;
+        let operation = self.decide_purge(&view, cached, operation, PurgeRule::MANUAL).await?;
         let message = operation.purge.as_ref().map(|purge| purge.message.clone()).unwrap_or_default();
         if message.is_empty() {
-            self.close_down(run, operation).await?;
+            self.close_down(run, operation.id).await?;
         }
         Ok(message)
     }
@@ -228,6 +239,19 @@ impl Farm {
         self.store.insert_actions(&[log_entry(&action, self.now())]).await?;
         Ok(why.to_owned())
     }
+}
+
+fn ended(run: RunId) -> ServiceError {
+    ServiceError::Unavailable(format!("somebody else has changed run {run} meanwhile"))
+}
+
+/// Identity of the write that marks a victim.
+fn mark_id(operation: ObjectId, task: u32) -> WriteId {
+    let mut digest = Sha256::new();
+    digest.update(operation.bytes());
+    digest.update(task.to_le_bytes());
+    let digest = digest.finalize();
+    WriteId(digest.iter().take(8).fold(0, |id, byte| (id << 8) | u64::from(*byte)))
 }
 
 /// What a purge judges of a run's tasks: of hundreds of thousands, whole ones would fill the memory.

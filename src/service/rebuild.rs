@@ -45,6 +45,7 @@ impl Farm {
         }
         self.membership.work_for(generation);
         let sealed = self.store.seal(generation).await?;
+        let vantage = self.store.vantage().await?;
         self.load_own_tables().await?;
         self.load_shared_tables().await?;
         let runs = self.store.unfinished_runs().await?;
@@ -54,9 +55,17 @@ impl Farm {
             loads.push(self.load_of(stored, stored.meta.phase).await?);
         }
         self.close_twins(&mut loads).await?;
+        if self.store.vantage().await? != vantage {
+            return Err(ServiceError::Unavailable(
+                "the database has another primary since the reading began: what was read may lack something"
+                    .to_owned(),
+            ));
+        }
         for load in loads {
             self.state.load_run(generation, load).await?;
         }
+        // Before anybody can ask for a task.
+        self.keep_pause().await?;
         if !self.state.set_generation(generation, LoadState::Loaded).await? {
             return Err(overtaken());
         }
@@ -85,6 +94,10 @@ impl Farm {
     pub async fn load_stored(&self, run: RunId) -> ServiceResult<bool> {
         let stored = self.store.run(run).await?;
         let stored = stored.ok_or_else(|| ServiceError::NotFound("No run with this id".to_owned()))?;
+        if stored.doc.get_bool("finished").unwrap_or(false) {
+            // It has ended once more since.
+            return Ok(false);
+        }
         self.runs.put(&stored);
         self.load_into(&stored, Phase::Running).await
     }

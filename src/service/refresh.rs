@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Farm, ServiceError, ServiceResult};
 use crate::domain::books;
 use crate::github::GitHubError;
+use crate::state::Invalidation;
 
 /// Key of the commit id, which the web pages of fishtest read, too.
 const MASTER_KEY: &str = "official_master_sha";
@@ -81,6 +82,7 @@ impl Farm {
         let count = books.len();
         self.store.put_kv("books", &Bson::Document(books.clone())).await?;
         *self.books.write() = Arc::new(books);
+        self.tell(Invalidation::Tables).await;
         Ok(count)
     }
 }

@@ -234,11 +234,11 @@ impl Attempt<'_> {
 
     async fn repeated(&self, task: Box<TaskView>) -> ServiceResult<Claimed> {
         let id = task.record.key.run;
-        let run = self.farm.runs.at_least(id, 0).await?;
-        let run =
-            run.ok_or_else(|| ServiceError::Bug(format!("run {id} of an active task is not in the store")))?;
         let view = self.farm.state.read_run(id).await?;
         let view = view.ok_or_else(|| ServiceError::Unavailable(format!("run {id} is being closed")))?;
+        let run = self.farm.runs.at_least(id, view.args_version).await?;
+        let run =
+            run.ok_or_else(|| ServiceError::Bug(format!("run {id} of an active task is not in the store")))?;
         let claim = Claim { task: *task, stale: None, itp: view.itp, record: view.record };
         Ok(Claimed::Task { run, claim: Box::new(claim) })
     }

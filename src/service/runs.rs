@@ -16,7 +16,7 @@ use crate::domain::modify_run::{
 use crate::domain::new_run::{RunForm, build_run, run_summary};
 use crate::domain::results::Stats;
 use crate::domain::run::Phase;
-use crate::state::{ArgsFields, SetRunFields};
+use crate::state::{ArgsFields, Invalidation, SetRunFields};
 use crate::store::codec::{as_count, as_date, as_number, read_stats};
 use crate::store::{DocumentWrite, PatchOutcome, RunMeta, RunPatch, StoredRun};
 use crate::sys::{random, spawn};
@@ -106,9 +106,8 @@ impl Farm {
             priority: cached.priority,
         };
         let fields = SetRunFields { run, args: Some(args), itp: None, speed: None, leader: None };
-        if !self.state.set_run_fields(self.generation(), fields).await? {
-            self.runs.forget(run);
-        }
+        self.state.set_run_fields(self.generation(), fields).await?;
+        self.tell(Invalidation::Run(run)).await;
         Ok(())
     }
 
@@ -218,7 +217,7 @@ impl Farm {
             let (_turn, cached) = farm.open_finished(run).await?;
             let written = farm.write_revived(run, &cached).await;
             farm.state.unload_run(farm.generation(), run).await?;
-            farm.runs.forget(run);
+            farm.tell(Invalidation::Run(run)).await;
             written?;
             farm.load_stored(run).await.map(|_| ())
         });
@@ -257,8 +256,8 @@ impl Farm {
         }
         for _ in 0..TRIES {
             let stored = self.store.run(run).await?.ok_or_else(unknown)?;
-            let label = self.runs.put(&stored).label.clone();
-            self.runs.forget(run);
+            let label = CachedRun::new(&stored).label;
+            self.tell(Invalidation::Run(run)).await;
             let action = Action::by(actor.to_owned(), Event::DeleteRun { run: label });
             let patch = RunPatch {
                 set: vec![("deleted".to_owned(), Bson::Boolean(true))],

@@ -1,6 +1,6 @@
-//! Who carries out a saga: at most one task of this process per run, and somebody in the end.
+//! Who carries out a saga: at most one task of a process per run, and somebody in the end.
 //!
-//! A saga whose task died, or met a store that was away, leaves its operation in the schedule. [`Farm::take_up_sagas`]
+//! A saga whose process died, or whose task died, or met a store that was away, leaves its operation in the schedule. [`Farm::take_up_sagas`]
 //! goes on with it, as a rebuild does with what it finds in the store.
 
 use std::collections::HashSet;
@@ -65,7 +65,7 @@ impl Farm {
             let _ = durable.send(begun);
             let outcome = match failed {
                 Some(error) => Err(error),
-                None => farm.close_down(run, operation).await,
+                None => farm.close_down(run, operation.id).await,
             };
             if let Err(error) = &outcome {
                 tracing::error!(%run, %error, "finishing is interrupted; it will be taken up again");
@@ -77,11 +77,10 @@ impl Farm {
 
     /// The run document with phase and operation, behind all its tasks. A saga at its last step has that behind it.
     async fn make_saga_durable(&self, run: RunId) -> ServiceResult<()> {
-        let last = self.state.read_run(run).await?.is_none_or(|view| view.phase == Phase::Finished);
-        if last {
+        let Some(view) = self.state.read_run(run).await?.filter(|view| view.phase != Phase::Finished) else {
             return Ok(());
-        }
-        let cached = self.runs.at_least(run, 0).await?;
+        };
+        let cached = self.runs.at_least(run, view.args_version).await?;
         let cached = cached.ok_or_else(|| ServiceError::Bug(format!("run {run} is not in the store")))?;
         self.flush_run(run, &cached).await
     }

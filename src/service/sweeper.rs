@@ -5,7 +5,7 @@ use super::Farm;
 use super::error::ServiceResult;
 use super::finish::Stop;
 use crate::domain::fold::Record;
-use crate::domain::ids::{Millis, RunId};
+use crate::domain::ids::Millis;
 use crate::domain::run::{Phase, RunKind};
 use crate::state::{DirtyFilter, RunView};
 
@@ -72,37 +72,6 @@ impl Farm {
             self.finish(view.id, Stop::decided()).await?;
         }
         Ok(dirty)
-    }
-
-    /// Brings what is in the store but did not arrive in the schedule: a change of arguments, a run that was created
-    /// or revived, whose request was interrupted between the two.
-    pub async fn reconcile(&self) -> ServiceResult<()> {
-        for stored in self.store.unfinished_runs().await? {
-            let run = stored.id;
-            match self.state.read_run(run).await? {
-                Some(view) if view.args_version < stored.meta.args_version => {
-                    self.take_over_args(run, stored.meta.args_version).await?;
-                }
-                Some(_) => {}
-                None => self.bring_back(run).await?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn bring_back(&self, run: RunId) -> ServiceResult<()> {
-        // Under the turn nobody of this process is about to take the run out.
-        let Some(_turn) = self.sagas.begin(run) else { return Ok(()) };
-        if self.state.read_run(run).await?.is_some() {
-            return Ok(());
-        }
-        let Some(stored) = self.store.run(run).await? else { return Ok(()) };
-        if stored.doc.get_bool("finished").unwrap_or(false) {
-            return Ok(());
-        }
-        tracing::warn!(%run, "an unfinished run was missing in the schedule");
-        self.load_into(&stored, stored.meta.phase).await?;
-        Ok(())
     }
 }
 

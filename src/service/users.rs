@@ -6,6 +6,7 @@ use super::documents::log_entry;
 use super::error::{ServiceError, ServiceResult};
 use crate::domain::action::{Action, Event};
 use crate::domain::names::{SYSTEM_USER, is_username};
+use crate::state::Invalidation;
 use crate::store::{APPROVERS, DEFAULT_MACHINE_LIMIT, User};
 use crate::sys::random;
 
@@ -73,7 +74,7 @@ impl Farm {
         // The account first: a hash without an account is harmless, an account without a hash can't log in.
         self.store.insert_user(&user).await?;
         self.store.set_secret(&user.username, &phc).await?;
-        self.accounts.invalidate();
+        self.tell(Invalidation::User(user.username.clone())).await;
         Ok(user)
     }
 
@@ -88,7 +89,7 @@ impl Farm {
         if !self.store.update_user(&user).await? {
             return Err(no_such_user(username));
         }
-        self.accounts.invalidate();
+        self.tell(Invalidation::User(username.to_owned())).await;
         if let Some(event) = event {
             let entry = log_entry(&Action::by(SYSTEM_USER, event), self.now());
             self.store.insert_actions(&[entry]).await?;
@@ -143,7 +144,7 @@ impl Farm {
         }
         let phc = hash_password(password).await?;
         self.store.set_secret(username, &phc).await?;
-        self.accounts.invalidate();
+        self.tell(Invalidation::User(username.to_owned())).await;
         Ok(())
     }
 }

@@ -12,6 +12,9 @@ use crate::sys::random;
 /// Longest reason, in characters.
 const MAX_REASON_CHARS: usize = 500;
 
+/// How often a change is tried again when somebody else changes the same block.
+const TRIES: usize = 8;
+
 impl Farm {
     /// Blocks or unblocks a worker by its short name. A longer reason is cut. Running tasks go on.
     pub async fn block_worker(
@@ -27,38 +30,67 @@ impl Farm {
             )));
         }
         let name = ShortWorkerName(name.to_owned());
-        let _alone = self.blocks.lock().await;
-        let before = self.store.worker(&name).await?;
         let reason = reason.replace("\r\n", "\n");
         let message: String = reason.trim_end().chars().take(MAX_REASON_CHARS).collect();
-        let block = WorkerBlock {
-            id: before.as_ref().map_or_else(random::object_id, |block| block.id),
-            name: name.clone(),
-            blocked,
-            message: message.clone(),
-            last_updated: self.now(),
-        };
-        let changed = before.is_some_and(|block| block.blocked) != blocked;
-        let entries = if changed {
-            let event = Event::BlockWorker { worker: name.clone(), blocked };
-            vec![log_entry(&Action::by(actor.to_owned(), event), self.now())]
-        } else {
-            Vec::new()
-        };
-        self.store.put_worker(&block, &entries).await?;
-        self.state.block_worker(&name, blocked.then_some(message)).await?;
-        Ok(block)
+        for _ in 0..TRIES {
+            let before = self.store.worker(&name).await?;
+            let block = WorkerBlock {
+                id: before.as_ref().map_or_else(random::object_id, |block| block.id),
+                name: name.clone(),
+                blocked,
+                message: message.clone(),
+                last_updated: self.now(),
+            };
+            let changed = before.as_ref().is_some_and(|block| block.blocked) != blocked;
+            let entries = if changed {
+                let event = Event::BlockWorker { worker: name.clone(), blocked };
+                vec![log_entry(&Action::by(actor.to_owned(), event), self.now())]
+            } else {
+                Vec::new()
+            };
+            if self.store.change_worker(&block, before.as_ref(), &entries).await? {
+                self.mirror_block(&name).await?;
+                return Ok(block);
+            }
+        }
+        Err(ServiceError::Unavailable(format!("the block of {name} is being changed by others")))
+    }
+
+    /// Brings what the store says of a worker into the schedule. Whoever writes there last has seen the store after that, so
+    /// of several changes at once the schedule ends with the store's.
+    async fn mirror_block(&self, name: &ShortWorkerName) -> ServiceResult<()> {
+        let message =
+            |block: Option<WorkerBlock>| block.filter(|block| block.blocked).map(|block| block.message);
+        let mut stored = message(self.store.worker(name).await?);
+        for _ in 0..TRIES {
+            self.state.block_worker(name, stored.clone()).await?;
+            let now = message(self.store.worker(name).await?);
+            if now == stored {
+                return Ok(());
+            }
+            stored = now;
+        }
+        Err(ServiceError::Unavailable(format!("the block of {name} is being changed by others")))
+    }
+
+    /// Brings blocks that died between store and schedule into the schedule. One that was lifted so is found when its
+    /// worker asks next.
+    pub async fn mirror_blocks(&self) -> ServiceResult<()> {
+        for block in self.store.blocked_workers().await? {
+            self.mirror_block(&block.name).await?;
+        }
+        Ok(())
     }
 
     /// Notes that a blocked worker asked for a task.
     pub(super) async fn note_blocked_request(&self, name: &ShortWorkerName) -> ServiceResult<()> {
-        // A block that is lifted meanwhile must not come back by this.
-        let _alone = self.blocks.lock().await;
-        if let Some(mut block) = self.store.worker(name).await?
-            && block.blocked
-        {
-            block.last_updated = self.now();
-            self.store.put_worker(&block, &[]).await?;
+        match self.store.worker(name).await? {
+            Some(before) if before.blocked => {
+                let block = WorkerBlock { last_updated: self.now(), ..before.clone() };
+                // A block that is changed meanwhile must not come back by this.
+                self.store.change_worker(&block, Some(&before), &[]).await?;
+            }
+            _ => self.mirror_block(name).await?,
         }
         Ok(())
     }

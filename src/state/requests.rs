@@ -325,10 +325,10 @@ pub enum Invalidation {
     Run(RunId),
     /// What every replica reads at its start: opening books, old usernames.
     Tables,
-    /// The store has documents that the schedule of this generation knows nothing of: whoever leads loads it anew.
-    Contradicted(Generation),
     /// The connection was lost, and notes may be: whatever is cached may be old.
     Everything,
+    /// The store has documents that the schedule of this generation knows nothing of: whoever leads loads it anew.
+    Contradicted(Generation),
 }
 
 /// What one worker has seen.

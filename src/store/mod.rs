@@ -58,6 +58,8 @@ pub trait RunStore: Send + Sync {
     async fn run(&self, id: RunId) -> StoreResult<Option<StoredRun>>;
     /// All runs with `finished` false, newest `last_updated` first.
     async fn unfinished_runs(&self) -> StoreResult<Vec<StoredRun>>;
+    /// The same runs, in no order, each with the version of its arguments: cheap enough for every other second.
+    async fn unfinished_versions(&self) -> StoreResult<Vec<(RunId, u64)>>;
     /// A page of finished, undeleted runs, newest `last_updated` first.
     async fn finished_runs(&self, query: &FinishedQuery) -> StoreResult<Vec<StoredRun>>;
     /// Changes store-owned fields if the arguments' version is still `expected`; raises it by one.
@@ -84,6 +86,11 @@ pub trait CommitStore: Send + Sync {
     /// Gives every active task, and every unfinished run, of an older generation the new one, so that writes of older
     /// generations miss from here on; how many.
     async fn seal(&self, generation: Generation) -> StoreResult<u64>;
+    /// Which server's history is read from now on: equal answers before and after some reads mean that these saw
+    /// everything that was acknowledged before the first. A store that is one server has only one history.
+    async fn vantage(&self) -> StoreResult<String> {
+        Ok(String::new())
+    }
     /// Writes a batch; per document what became of it. An error concerns the whole batch.
     async fn commit(&self, generation: Generation, batch: &[DocumentWrite])
     -> StoreResult<Vec<WriteOutcome>>;
@@ -136,6 +143,13 @@ pub trait WorkerStore: Send + Sync {
     async fn blocked_workers(&self) -> StoreResult<Vec<WorkerBlock>>;
     /// Inserts or replaces a block state, with the log entries of the change.
     async fn put_worker(&self, block: &WorkerBlock, actions: &[Document]) -> StoreResult<()>;
+    /// The same, if what is stored is still `expected` (None: nothing); false if somebody else has changed it.
+    async fn change_worker(
+        &self,
+        block: &WorkerBlock,
+        expected: Option<&WorkerBlock>,
+        actions: &[Document],
+    ) -> StoreResult<bool>;
 }
 
 /// Games.

@@ -195,8 +195,27 @@ async fn blocks_come_with_their_entries(store: SharedStore) {
     let free =
         WorkerBlock { blocked: false, message: String::new(), last_updated: Millis(10), ..bob.clone() };
     store.put_worker(&free, &[]).await.unwrap();
-    assert_eq!(store.worker(&bob.name).await.unwrap(), Some(free));
-    assert_eq!(store.blocked_workers().await.unwrap(), [amy]);
+    assert_eq!(store.worker(&bob.name).await.unwrap(), Some(free.clone()));
+    assert_eq!(store.blocked_workers().await.unwrap(), std::slice::from_ref(&amy));
+
+    // Under a condition: only over what the changer has seen.
+    let later =
+        WorkerBlock { last_updated: Millis(11), message: "again".into(), blocked: true, ..free.clone() };
+    let second = action("block_worker", 2.0);
+    for unseen in [None, Some(&bob), Some(&later)] {
+        assert!(!store.change_worker(&later, unseen, std::slice::from_ref(&second)).await.unwrap());
+    }
+    assert_eq!(store.worker(&bob.name).await.unwrap(), Some(free.clone()));
+    assert_eq!(store.find_actions(&ActionQuery::default(), 10).await.unwrap().len(), 1);
+    assert!(store.change_worker(&later, Some(&free), std::slice::from_ref(&second)).await.unwrap());
+    assert_eq!(store.worker(&bob.name).await.unwrap(), Some(later));
+    let new = block("zoe-1cores-02", false);
+    let third = action("block_worker", 3.0);
+    assert!(!store.change_worker(&new, Some(&amy), &[]).await.unwrap());
+    assert!(store.change_worker(&new, None, std::slice::from_ref(&third)).await.unwrap());
+    assert!(!store.change_worker(&new, None, &[]).await.unwrap());
+    assert_eq!(store.worker(&new.name).await.unwrap(), Some(new));
+    assert_eq!(store.find_actions(&ActionQuery::default(), 10).await.unwrap().len(), 3);
 }
 
 async fn games_come_in_order_and_byte_for_byte(store: SharedStore) {

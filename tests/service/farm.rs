@@ -63,7 +63,7 @@ impl World {
     pub fn start(&self) -> Life {
         self.faults.heal();
         self.start_on(async {
-            let inner = sqlite_in(self.directory.path());
+            let inner: SharedStore = Arc::new(sqlite_in(self.directory.path()));
             Arc::new(FaultyStore { inner, faults: self.faults.clone() }) as SharedStore
         })
     }
@@ -327,6 +327,11 @@ impl Worker {
             host_url: "http://localhost".to_owned(),
         };
         farm.request_task(&self.body(json!({})), self.limit, origin).await
+    }
+
+    /// A sign of life; whether the task is alive.
+    pub async fn beats(&self, farm: &Farm, key: TaskKey) -> bool {
+        farm.beat(&self.about(key, json!({}))).await.unwrap()
     }
 
     pub async fn update(

@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use shoal::domain::action_query::ActionQuery;
 use shoal::domain::ids::{Generation, RunId, ShortWorkerName, TaskId, TaskKey};
 use shoal::domain::task::{TailEntry, TaskRecord};
-use shoal::store::sqlite::SqliteStore;
 use shoal::store::*;
 
 /// What goes wrong.
@@ -72,7 +71,7 @@ impl Faults {
 }
 
 pub struct FaultyStore {
-    pub inner: SqliteStore,
+    pub inner: SharedStore,
     pub faults: Arc<Faults>,
 }
 
@@ -108,6 +107,9 @@ impl CommitStore for FaultyStore {
     async fn seal(&self, generation: Generation) -> StoreResult<u64> {
         self.inner.seal(generation).await
     }
+    async fn vantage(&self) -> StoreResult<String> {
+        self.inner.vantage().await
+    }
     async fn commit(
         &self,
         generation: Generation,
@@ -141,6 +143,9 @@ impl RunStore for FaultyStore {
     }
     async fn unfinished_runs(&self) -> StoreResult<Vec<StoredRun>> {
         self.inner.unfinished_runs().await
+    }
+    async fn unfinished_versions(&self) -> StoreResult<Vec<(RunId, u64)>> {
+        self.inner.unfinished_versions().await
     }
     async fn finished_runs(&self, query: &FinishedQuery) -> StoreResult<Vec<StoredRun>> {
         assert!(!self.faults.panics.load(Ordering::SeqCst), "a bug in a listing");
@@ -218,6 +223,14 @@ impl WorkerStore for FaultyStore {
     }
     async fn put_worker(&self, block: &WorkerBlock, actions: &[Document]) -> StoreResult<()> {
         self.inner.put_worker(block, actions).await
+    }
+    async fn change_worker(
+        &self,
+        block: &WorkerBlock,
+        expected: Option<&WorkerBlock>,
+        actions: &[Document],
+    ) -> StoreResult<bool> {
+        self.inner.change_worker(block, expected, actions).await
     }
 }
 

@@ -2,7 +2,7 @@
 //! operation's log entries, repetitions, restarts, a store that is away.
 
 mod dumps;
-mod farm;
+pub mod farm;
 pub mod faulty;
 mod lives;
 mod operations;

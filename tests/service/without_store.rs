@@ -113,7 +113,7 @@ fn a_process_of_an_old_schedule_does_not_degrade() {
     let fence = life.run(life.farm.store.fence()).unwrap();
     life.run(life.farm.store.raise_fence(fence)).unwrap().unwrap();
     let answer = life.run(worker.update(&life.farm, key, drawn(32), None));
-    assert!(matches!(answer, Err(ServiceError::Unavailable(_))), "{answer:?}");
+    assert!(matches!(answer, Err(ServiceError::Outdated(_))), "{answer:?}");
     drop(world);
 }
 

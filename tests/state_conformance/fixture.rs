@@ -12,11 +12,17 @@ use shoal::domain::results::Stats;
 use shoal::domain::run::{Counters, FinishReason, Phase, RunKind, RunOperation};
 use shoal::domain::task::{BodyDigest, SpsaRound, TaskWorker};
 use shoal::state::memory::MemoryState;
+use shoal::state::redis::{RedisSettings, RedisState, RedisUrl};
 use shoal::state::*;
 use shoal::sys::clock::ManualClock;
 use shoal::sys::random;
 
+use super::twin::Twin;
+use crate::cluster::redis::RedisServer;
+
 pub const SLOTS: u32 = 3;
+
+const START: Millis = Millis(1_700_000_000_000);
 pub const G: Generation = Generation(1);
 
 pub struct Fixture {
@@ -26,8 +32,28 @@ pub struct Fixture {
 
 impl Fixture {
     pub async fn memory() -> Self {
-        let clock = ManualClock::new(Millis(1_700_000_000_000));
-        let state: Arc<dyn SchedulingState> = Arc::new(MemoryState::new(Arc::new(clock.clone())));
+        let clock = ManualClock::new(START);
+        let state = Arc::new(MemoryState::new(Arc::new(clock.clone())));
+        Self::begin(state, clock).await
+    }
+
+    /// Over a Redis Cluster of one node, reached as a cluster.
+    pub async fn cluster() -> Option<Self> {
+        let clock = ManualClock::new(START);
+        let url = RedisServer::shared_cluster()?.url().replacen("redis://", "redis+cluster://", 1);
+        let state = redis_state(url.trim_end_matches('/'), &clock).await;
+        Some(Self::begin(state, clock).await)
+    }
+
+    /// In a process's memory and on a real Redis at once, every answer compared.
+    pub async fn twin() -> Option<Self> {
+        let clock = ManualClock::new(START);
+        let state = redis_state(&RedisServer::shared()?.url(), &clock).await;
+        let model = Arc::new(MemoryState::new(Arc::new(clock.clone())));
+        Some(Self::begin(Arc::new(Twin::new(model, state)), clock).await)
+    }
+
+    async fn begin(state: Arc<dyn SchedulingState>, clock: ManualClock) -> Self {
         assert!(state.set_generation(G, LoadState::Loading).await.unwrap());
         assert!(state.set_generation(G, LoadState::Loaded).await.unwrap());
         Self { state, clock }
@@ -112,6 +138,18 @@ impl Fixture {
             LeaseOutcome::Taken(lease) => panic!("{lease:?}"),
         }
     }
+}
+
+/// A schedule of its own on a server, with a clock that moves when told to.
+pub async fn redis_state(url: &str, clock: &ManualClock) -> Arc<RedisState> {
+    let settings = RedisSettings {
+        url: RedisUrl::new(url).unwrap(),
+        prefix: format!("test-{}", random::identity()),
+        // Long enough for a machine that does something else.
+        deadline: Duration::from_secs(30),
+        pool: 4,
+    };
+    RedisState::with_clock(&settings, Some(Arc::new(clock.clone()))).await.unwrap()
 }
 
 pub fn load(kind: RunKind, num_games: u64) -> RunLoad {

@@ -12,6 +12,26 @@ macro_rules! on_every_state {
                 }
             )+
         }
+        mod on_redis {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    if let Some(twin) = crate::state_conformance::fixture::Fixture::twin().await {
+                        super::$name(twin).await;
+                    }
+                }
+            )+
+        }
+        mod on_redis_cluster {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    if let Some(cluster) = crate::state_conformance::fixture::Fixture::cluster().await {
+                        super::$name(cluster).await;
+                    }
+                }
+            )+
+        }
     };
 }
 
@@ -21,3 +41,4 @@ mod leases;
 mod model;
 mod phases;
 mod reports;
+mod twin;

@@ -102,8 +102,7 @@ fn machine(n: usize) -> TaskWorker {
 }
 
 impl Model {
-    async fn new() -> Self {
-        let f = Fixture::memory().await;
+    async fn new(f: Fixture) -> Self {
         let mut runs = Vec::new();
         let (mut kinds, mut num_games) = (HashMap::new(), HashMap::new());
         for kind in KINDS {
@@ -452,19 +451,38 @@ impl Model {
     }
 }
 
+fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    ProptestConfig { cases, ..ProptestConfig::default() }
+}
+
+async fn follow(f: Fixture, steps: Vec<Step>) {
+    let mut model = Model::new(f).await;
+    for step in steps {
+        model.step(step).await;
+        model.check().await;
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(150),
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn every_history_keeps_the_invariants(steps in steps()) {
-        futures::executor::block_on(async {
-            let mut model = Model::new().await;
-            for step in steps {
-                model.step(step).await;
-                model.check().await;
+        futures::executor::block_on(async { follow(Fixture::memory().await, steps).await });
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(20))]
+
+    /// And each answer on Redis is that of the executable specification.
+    #[test]
+    fn every_history_is_the_same_on_redis(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            if let Some(twin) = Fixture::twin().await {
+                follow(twin, steps).await;
             }
         });
     }

@@ -13,6 +13,7 @@ use shoal::http::{self, HttpSettings, Site};
 use shoal::service::control::Control;
 use shoal::service::{Farm, FarmSettings};
 use shoal::state::memory::MemoryState;
+use shoal::store::SharedStore;
 use shoal::store::{PatchOutcome, RunPatch};
 use shoal::sys::clock::SystemClock;
 use shoal::sys::{random, spawn, web};
@@ -129,7 +130,7 @@ impl TestFarm {
 
     pub async fn start_with(settings: HttpSettings, farm_settings: FarmSettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let inner = sqlite_in(directory.path());
+        let inner: SharedStore = Arc::new(sqlite_in(directory.path()));
         let faults = Arc::new(Faults::default());
         let store = Arc::new(FaultyStore { inner, faults: faults.clone() });
         let clock = Arc::new(SystemClock::new());

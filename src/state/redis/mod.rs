@@ -25,9 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use ::redis::{Arg, Cmd};
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use ::redis::{Arg, Cmd};
 use tokio::sync::broadcast;
 
 use self::errors::{Class, class, state_error};

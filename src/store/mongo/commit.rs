@@ -346,6 +346,10 @@ impl CommitStore for MongoStore {
         self.seal_older(generation).await
     }
 
+    async fn vantage(&self) -> StoreResult<String> {
+        self.primary_in_its_term().await
+    }
+
     async fn commit(
         &self,
         generation: Generation,

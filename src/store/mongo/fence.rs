@@ -90,6 +90,16 @@ impl MongoStore {
         Err(error.unwrap_or_else(|| StoreError::Unknown("the fence".to_owned())))
     }
 
+    /// The primary and its election, once it has proved that it is the primary: a linearizable read waits until a write of
+    /// its own term is a majority's, and from then on its majority reads lack nothing that was acknowledged before. A
+    /// primary that was elected a moment ago may lack that. (Sessions would promise the same, but not every server that
+    /// speaks this protocol has them. A router names no election, and is believed.)
+    pub(super) async fn primary_in_its_term(&self) -> StoreResult<String> {
+        self.read_fence().await?;
+        let hello = self.read(self.database.run_command(doc! { "hello": 1 }).into_future()).await?;
+        Ok(format!("{:?} {:?}", hello.get("me"), hello.get("electionId")))
+    }
+
     /// Gives what is alive the new generation, until nothing of an older one is left.
     pub(super) async fn seal_older(&self, generation: Generation) -> StoreResult<u64> {
         // A generation that isn't the fence's any more has nothing to seal.

@@ -25,6 +25,7 @@ fn all() -> Vec<Query> {
     let none = Document::new;
     let mut queries = vec![
         query("runs", doc! { "finished": false }, newest_first()),
+        query("runs", doc! { "finished": false }, none()),
         query("runs", doc! { "finished": false, format!("{META}.g"): { "$lt": 1 } }, none()),
         query("runs", doc! { format!("{META}.acts._id"): { "$exists": true } }, none()),
         query("tasks", doc! { "active": true, "g": { "$lt": 1 } }, none()),

@@ -10,7 +10,7 @@ use super::{MongoStore, collection, failure};
 use crate::domain::ids::{RunId, TaskId, TaskKey};
 use crate::domain::task::TaskRecord;
 use crate::store::codec::date;
-use crate::store::{FinishedQuery, PatchOutcome, RunPatch, RunStore, StoreResult, StoredRun};
+use crate::store::{FinishedQuery, PatchOutcome, RunPatch, RunStore, StoreError, StoreResult, StoredRun};
 
 /// Newest first; of one moment, by identity. What has no date comes last.
 pub(super) fn newest_first() -> Document {
@@ -72,6 +72,21 @@ impl RunStore for MongoStore {
 
     async fn unfinished_runs(&self) -> StoreResult<Vec<StoredRun>> {
         self.find_runs(doc! { "finished": false }, 0, None).await
+    }
+
+    async fn unfinished_versions(&self) -> StoreResult<Vec<(RunId, u64)>> {
+        let runs = self.collection(collection::RUNS);
+        let find = runs
+            .find(doc! { "finished": false })
+            .projection(doc! { format!("{META}.av"): 1 })
+            .max_time(self.deadline);
+        let cursor = self.read(find.into_future()).await?;
+        self.drain(cursor, |doc| {
+            let id = doc.get_object_id("_id").map(RunId);
+            let id = id.map_err(|_| StoreError::Damaged("a run's identity is not understood".to_owned()))?;
+            Ok((id, doc.get_document(META).map_or(0, |meta| from_bits(meta, "av"))))
+        })
+        .await
     }
 
     async fn finished_runs(&self, query: &FinishedQuery) -> StoreResult<Vec<StoredRun>> {

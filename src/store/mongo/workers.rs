@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bson::{Document, doc};
 
-use super::bulk::statement;
+use super::bulk::{Outcome, statement};
 use super::{MongoStore, collection};
 use crate::domain::ids::{Millis, ShortWorkerName};
 use crate::store::codec::{as_date, date};
@@ -57,5 +57,57 @@ impl WorkerStore for MongoStore {
         let stored = self.worker(&block.name).await?;
         let id = stored.map_or(block.id, |stored| stored.id);
         self.log_of(collection::WORKERS, id.into(), actions).await
+    }
+
+    async fn change_worker(
+        &self,
+        block: &WorkerBlock,
+        expected: Option<&WorkerBlock>,
+        actions: &[Document],
+    ) -> StoreResult<bool> {
+        let name = block.name.0.as_str();
+        let mut set = doc! {
+            "blocked": block.blocked,
+            "message": block.message.as_str(),
+            "last_updated": date(block.last_updated),
+        };
+        let (id, filter, mut update) = match expected {
+            Some(expected) => {
+                let filter = doc! {
+                    "worker_name": name,
+                    "_id": expected.id,
+                    "blocked": expected.blocked,
+                    "message": expected.message.as_str(),
+                    "last_updated": date(expected.last_updated),
+                };
+                (expected.id, filter, doc! { "$set": set })
+            }
+            // Whatever is there under that name stays as it is: only an insertion sets anything.
+            None => {
+                set.insert("_id", block.id);
+                (block.id, doc! { "worker_name": name }, doc! { "$setOnInsert": set })
+            }
+        };
+        if !actions.is_empty() && expected.is_some() {
+            update.insert("$push", doc! { "acts": { "$each": actions.to_vec() } });
+        } else if !actions.is_empty()
+            && let Ok(set) = update.get_document_mut("$setOnInsert")
+        {
+            set.insert("acts", actions.to_vec());
+        }
+        let insert = expected.is_none();
+        let answer = self.update_many(collection::WORKERS, vec![statement(filter, update, insert)]).await?;
+        let done = match answer.outcomes.first() {
+            Some(Outcome::Inserted) => insert,
+            Some(Outcome::Done) => !insert && answer.matched == 1,
+            // Two inserted it at once, and the other was first.
+            Some(Outcome::Duplicate) => false,
+            Some(Outcome::Refused(reason)) => return Err(StoreError::Unavailable(reason.clone())),
+            None => false,
+        };
+        if done {
+            self.log_of(collection::WORKERS, id.into(), actions).await?;
+        }
+        Ok(done)
     }
 }

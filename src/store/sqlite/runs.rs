@@ -203,6 +203,19 @@ impl RunStore for SqliteStore {
         .await
     }
 
+    async fn unfinished_versions(&self) -> StoreResult<Vec<(RunId, u64)>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT id, av FROM runs WHERE finished = 0")?;
+            let mut rows = statement.query([])?;
+            let mut versions = Vec::new();
+            while let Some(row) = rows.next()? {
+                versions.push((RunId(object_id(row, "id")?), from_bits(row.get("av")?)));
+            }
+            Ok(versions)
+        })
+        .await
+    }
+
     async fn finished_runs(&self, query: &FinishedQuery) -> StoreResult<Vec<StoredRun>> {
         let query = query.clone();
         self.read(move |connection| finished(connection, &query)).await

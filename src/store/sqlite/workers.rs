@@ -64,4 +64,46 @@ impl WorkerStore for SqliteStore {
         })
         .await
     }
+
+    async fn change_worker(
+        &self,
+        block: &WorkerBlock,
+        expected: Option<&WorkerBlock>,
+        actions: &[Document],
+    ) -> StoreResult<bool> {
+        let (block, expected, log) = (block.clone(), expected.cloned(), actions::encode_all(actions)?);
+        self.write(move |transaction| {
+            let changed = match expected {
+                None => transaction.execute(
+                    "INSERT INTO workers (worker_name, id, blocked, message, last_updated)
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (worker_name) DO NOTHING",
+                    params![
+                        block.name.0,
+                        block.id.bytes(),
+                        block.blocked,
+                        block.message,
+                        block.last_updated.0
+                    ],
+                )?,
+                Some(expected) => transaction.execute(
+                    "UPDATE workers SET blocked = ?2, message = ?3, last_updated = ?4
+                     WHERE worker_name = ?1 AND blocked = ?5 AND message = ?6 AND last_updated = ?7",
+                    params![
+                        block.name.0,
+                        block.blocked,
+                        block.message,
+                        block.last_updated.0,
+                        expected.blocked,
+                        expected.message,
+                        expected.last_updated.0
+                    ],
+                )?,
+            };
+            if changed == 1 {
+                actions::insert(transaction, &log)?;
+            }
+            Ok(changed == 1)
+        })
+        .await
+    }
 }
