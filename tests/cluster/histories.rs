@@ -68,7 +68,7 @@ async fn histories(trouble: bool) {
     let Some(redis) = RedisServer::start(Variant::Standalone) else { return };
     let Some(mut farm) = Farm::start(REPLICAS, &redis.url()).await else { return };
     farm.keep_if_asked();
-    let (num_games, time) = if long() { (60_000, 300) } else { (1_600, 12) };
+    let (num_games, time) = if long() { (60_000, 300) } else { (1_000, 15) };
     let desk = farm.desk();
     accounts(&desk);
     run(&desk, &["user", "machine-limit", "volunteer", &MACHINE_LIMIT.to_string()]);

@@ -34,6 +34,16 @@ impl LeaderWatch {
         Self { looks, looking }
     }
 
+    /// Until it has seen somebody lead with this token: what follows is measured from there.
+    pub async fn sees(&self, token: u64) {
+        let began = stopwatch();
+        let seen = |look: &Look| look.1.iter().any(|(_, its)| *its == token);
+        while !self.looks.lock().iter().rev().any(seen) {
+            assert!(began.elapsed() < Duration::from_secs(20), "nobody was seen to lead with {token}");
+            tokio::time::sleep(LOOK / 2).await;
+        }
+    }
+
     /// Times without a leader between two leaders.
     pub fn gaps(&self) -> Vec<Duration> {
         let mut gaps = Vec::new();

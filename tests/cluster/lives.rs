@@ -38,9 +38,11 @@ async fn whoever_is_killed_nothing_acknowledged_is_lost() {
     let mut rng = seeded(5);
     for _ in 0..leaders_killed {
         let (leader, token) = drill.farm.leader_other_than(None, SUCCESSION).await;
+        watch.sees(token).await;
         drill.farm.kill(leader);
         let began = stopwatch();
         let (successor, its_token) = drill.farm.leader_other_than(Some(leader), SUCCESSION).await;
+        watch.sees(its_token).await;
         eprintln!("replica {leader} was killed; {successor} led after {:?}", began.elapsed());
         assert!(its_token > token, "tokens grow: {token}, {its_token}");
         drill.farm.run(leader);
@@ -101,7 +103,8 @@ async fn a_rolling_restart_costs_no_worker_anything() {
     let Some(mut drill) = started else { return };
     let watch = LeaderWatch::start(&drill.farm);
     // The leader goes first, so that the office moves at least once.
-    let (leader, _) = drill.farm.leader_other_than(None, SUCCESSION).await;
+    let (leader, token) = drill.farm.leader_other_than(None, SUCCESSION).await;
+    watch.sees(token).await;
     for number in (0..replicas).map(|step| (leader + step) % replicas) {
         assert!(drill.farm.terminate(number).await, "SIGTERM ends in exit code 0");
         drill.farm.run(number);

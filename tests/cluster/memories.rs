@@ -23,9 +23,10 @@ async fn at_work(name: &str) -> Option<(RedisServer, Drill)> {
     Some((redis, drill))
 }
 
-/// Until tasks are served again, and every replica and the balancer agree that all is well.
-async fn healed(drill: &mut Drill, since: Instant, what: &str) {
-    let served = drill.prober.served_again(since, BACK).await;
+/// Until tasks are served again, and every replica is ready. The trouble began at `since`; what is asked from `gone` on
+/// can't be answered out of what was there before.
+async fn healed(drill: &mut Drill, since: Instant, gone: Instant, what: &str) {
+    let served = drill.prober.served_again(gone, BACK).await.duration_since(since);
     for number in 0..drill.farm.replicas.len() {
         drill.farm.ready(number).await;
     }
@@ -48,7 +49,7 @@ async fn a_redis_that_restarts_with_or_without_its_data_costs_some_seconds() {
         tokio::time::sleep(scale().between).await;
         let began = stopwatch();
         tokio::task::block_in_place(|| redis.restart(&memory));
-        healed(&mut drill, began, &format!("Redis restarted {what}")).await;
+        healed(&mut drill, began, stopwatch(), &format!("Redis restarted {what}")).await;
     }
     drill.finish().await;
 }
@@ -64,15 +65,16 @@ async fn a_failover_in_the_middle_of_writes_loses_nothing_acknowledged() {
     let old = sentinels.servers[0].port;
     let began = stopwatch();
     sentinels.servers[0].kill();
+    let gone = stopwatch();
     let place = tokio::task::block_in_place(|| sentinels.wait_for_failover(old));
     assert_eq!(place, 1);
     eprintln!("the sentinels took {:?}", began.elapsed());
-    healed(&mut drill, began, "failover").await;
+    healed(&mut drill, began, gone, "failover").await;
     // The old one comes back, thinks for a moment that it is the primary, and is told otherwise.
     tokio::task::block_in_place(|| sentinels.servers[0].run());
     tokio::time::sleep(scale().between).await;
     let began = stopwatch();
-    healed(&mut drill, began, "the old primary came back").await;
+    healed(&mut drill, began, began, "the old primary came back").await;
     eprintln!("longest time without an assignment: {:?}", drill.prober.longest_pause());
     drill.finish().await;
 }
@@ -87,7 +89,7 @@ async fn an_emptied_redis_is_filled_again_and_holds_what_it_held() {
         tokio::time::sleep(between.mul_f64(rng.random_range(0.3..1.0))).await;
         let began = stopwatch();
         redis.flush();
-        healed(&mut drill, began, &format!("FLUSHALL {}", number + 1)).await;
+        healed(&mut drill, began, stopwatch(), &format!("FLUSHALL {}", number + 1)).await;
     }
     eprintln!("longest time without an assignment: {:?}", drill.prober.longest_pause());
     let (mut farm, id) = drill.freeze().await;
@@ -98,10 +100,13 @@ async fn an_emptied_redis_is_filled_again_and_holds_what_it_held() {
 async fn assert_rebuild_changes_nothing(farm: &mut Farm, redis: &RedisServer, id: &str) {
     let before = at_rest(farm, id).await;
     assert!(before["run"]["workers"].as_u64().unwrap() > 0, "tasks are active: {}", before["run"]);
+    let loaded = times_loaded(farm);
     redis.flush();
     let began = stopwatch();
-    // The loss is noticed within a second or so; readiness says when it is mended.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    while times_loaded(farm) == loaded {
+        assert!(began.elapsed() < BACK, "nobody noticed that Redis is empty");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for number in 0..farm.replicas.len() {
         farm.ready(number).await;
     }
@@ -109,6 +114,12 @@ async fn assert_rebuild_changes_nothing(farm: &mut Farm, redis: &RedisServer, id
     let after = at_rest(farm, id).await;
     assert_eq!(before, after);
     farm.assert_unbroken().await;
+}
+
+/// How often the schedule was loaded, by anybody.
+fn times_loaded(farm: &Farm) -> usize {
+    let of = |number| farm.log(number).matches("the schedule is loaded").count();
+    (0..farm.replicas.len()).map(of).sum()
 }
 
 /// The run and its tasks, without times and what is computed from them; the same from every replica.

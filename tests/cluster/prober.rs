@@ -47,12 +47,12 @@ impl Prober {
         Self { seen, started: stopwatch(), asking }
     }
 
-    /// How long it took from `since` until a request sent after it was answered with a task.
-    pub async fn served_again(&self, since: Instant, within: Duration) -> Duration {
+    /// When a request sent after `since` was answered with a task.
+    pub async fn served_again(&self, since: Instant, within: Duration) -> Instant {
         loop {
             let first = self.seen.lock().tasks.iter().find(|(sent, _)| *sent > since).map(|(_, at)| *at);
             if let Some(at) = first {
-                return at.duration_since(since);
+                return at;
             }
             assert!(since.elapsed() < within, "no task has been served for {within:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
