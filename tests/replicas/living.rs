@@ -157,12 +157,10 @@ async fn a_schedule_emptied_under_load_and_leaders_that_go_cost_nobody_anything(
         worker.await.unwrap();
     }
     until("the run has left", async || matches!(state.read_run(run).await, Ok(None))).await;
-    let ledger = ledger.lock();
-    assert!(ledger.assigned >= 16, "{} tasks", ledger.assigned);
-    let games: u64 = ledger.games.values().sum();
-    let lost: Vec<_> = ledger.games.clone().into_iter().collect();
-    drop(ledger);
-    for (key, games) in lost {
+    let Ledger { games: acknowledged, assigned } = std::mem::take(&mut *ledger.lock());
+    assert!(assigned >= 16, "{assigned} tasks");
+    let games: u64 = acknowledged.values().sum();
+    for (key, games) in acknowledged {
         let task = place.store.task(key).await.unwrap().unwrap();
         assert!(task.stats.games() >= games, "task {key} lost games: {:?}, acknowledged {games}", task.stats);
     }
