@@ -91,6 +91,9 @@ impl FaultyStore {
 #[async_trait]
 impl CommitStore for FaultyStore {
     async fn fence(&self) -> StoreResult<Generation> {
+        if self.faults.deaf.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
         self.inner.fence().await
     }
     async fn raise_fence(&self, from: Generation) -> StoreResult<Option<Generation>> {
