@@ -39,12 +39,12 @@ pub async fn execute(config: &Config, args: ExportArgs) -> CliResult {
     let farm = store::alone(config).await?;
     let mut sink: Box<dyn ExportSink> = match (&args.files, &args.to) {
         (Some(dir), _) => Box::new(FileSink::begin(dir).await.map_err(CliError::failed)?),
-        (None, Some(to)) => {
-            let settings = store::address(config, to)?;
+        // One of the two is there, clap sees to that; what is no address is refused in words.
+        (None, to) => {
+            let settings = store::address(config, to.as_deref().unwrap_or_default())?;
             let target = FishtestDatabase::connect(&settings).await.map_err(CliError::failed)?;
             Box::new(DatabaseSink::begin(target, &*farm).await.map_err(CliError::failed)?)
         }
-        (None, None) => return Err(CliError::failed("name where to export to: --files or --to")),
     };
     let options = ExportOptions { without_pgns: args.without_pgns };
     let report = export(&*farm, sink.as_mut(), options, |part| eprintln!("{part}")).await;

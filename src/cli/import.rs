@@ -35,11 +35,11 @@ pub async fn execute(config: &Config, args: ImportArgs) -> CliResult {
     let progress = |line: Progress<'_>| eprintln!("{line}");
     let report = match (args.files, args.from) {
         (Some(dir), _) => import_files(&store::alone(config).await?, &dir, progress).await,
-        (None, Some(from)) => {
-            let from = source(config, &from).await?;
+        // One of the two is there, clap sees to that; what is no address is refused in words.
+        (None, from) => {
+            let from = source(config, &from.unwrap_or_default()).await?;
             import_database(&store::alone(config).await?, &from, progress).await
         }
-        (None, None) => return Err(CliError::failed("name what to import: --files or --from")),
     };
     let report = report.map_err(CliError::failed)?;
     if args.json {

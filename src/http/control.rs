@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -22,6 +23,10 @@ pub const CONTROL_PATH: &str = "/control";
 /// Largest command, bytes: a form with its texts, or a book table.
 const LIMIT: usize = 8 << 20;
 
+/// How long a command may take to be sent. Only the owner can open the socket, so there is nobody to guard against: it
+/// is as long as `shoal` waits for its answer, and a machine that is out of breath has no command refused for it.
+const HEAD_DEADLINE: Duration = Duration::from_secs(60);
+
 /// Serves commands on a Unix socket at `path`: `POST /control` with a [`Control`] as JSON; the answer is a
 /// [`Reply`](crate::service::control::Reply), or `{"error": …}`. A socket that a killed server left is replaced.
 ///
@@ -36,6 +41,7 @@ pub fn serve_control(farm: Arc<Farm>, path: &Path) -> io::Result<Server> {
             .route(CONTROL_PATH, web::post().to(move |body: web::Bytes| command(farm.clone(), body)))
     })
     .workers(1)
+    .client_request_timeout(HEAD_DEADLINE)
     .disable_signals()
     .shutdown_timeout(5)
     .listen_uds(listener)?

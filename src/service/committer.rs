@@ -27,13 +27,29 @@ const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long an answer waits for its documents.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(25);
 
+/// What one answer waits for. Its documents stay together, in one batch: a claim isn't told while the closing of the
+/// task that it replaces hasn't been confirmed.
 struct Job {
-    write: DocumentWrite,
+    writes: Vec<DocumentWrite>,
+    waiter: Waiter,
+}
+
+/// Who waits for a job.
+struct Waiter {
+    /// Documents of the job.
+    documents: usize,
     since: Instant,
-    /// Whether a worker is answered when it is durable.
+    /// Whether a worker is answered when they are durable.
     answers: bool,
     done: oneshot::Sender<ServiceResult<()>>,
-    _room: OwnedSemaphorePermit,
+    _room: Vec<OwnedSemaphorePermit>,
+}
+
+impl Waiter {
+    /// Whether the worker will hear of it. Who gave up waiting has answered that it isn't durable.
+    fn is_told(&self, verdict: &ServiceResult<()>) -> bool {
+        verdict.is_ok() && self.answers && !self.done.is_closed()
+    }
 }
 
 /// Counters of a committer's life, for metrics.
@@ -95,7 +111,7 @@ impl Committer {
         for write in writes {
             let permit = self.room.clone().acquire_owned().await;
             let permit = permit.map_err(|_| stopped())?;
-            waits.push(submit(&self.jobs, permit, write, false)?);
+            waits.push(submit(&self.jobs, vec![permit], vec![write], false)?);
         }
         for wait in waits {
             wait_for(wait).await?;
@@ -121,27 +137,28 @@ impl Reservation {
     /// [`ServiceError::NotDurable`] when the store did not confirm it; [`ServiceError::Outdated`] when this process
     /// works for an old schedule.
     pub async fn commit(mut self, writes: Vec<DocumentWrite>) -> ServiceResult<()> {
-        let mut waits = Vec::with_capacity(writes.len());
-        for write in writes {
-            let room = self.room.pop().ok_or_else(|| ServiceError::Bug("no room was reserved".to_owned()))?;
-            waits.push(submit(&self.jobs, room, write, true)?);
+        if writes.len() > self.room.len() {
+            return Err(ServiceError::Bug("no room was reserved".to_owned()));
         }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.room.truncate(writes.len());
+        let wait = submit(&self.jobs, std::mem::take(&mut self.room), writes, true)?;
         drop(self);
-        for wait in waits {
-            wait_for(wait).await?;
-        }
-        Ok(())
+        wait_for(wait).await
     }
 }
 
 fn submit(
     jobs: &mpsc::UnboundedSender<Job>,
-    room: OwnedSemaphorePermit,
-    write: DocumentWrite,
+    room: Vec<OwnedSemaphorePermit>,
+    writes: Vec<DocumentWrite>,
     answers: bool,
 ) -> ServiceResult<oneshot::Receiver<ServiceResult<()>>> {
     let (done, wait) = oneshot::channel();
-    jobs.send(Job { write, since: clock::stopwatch(), answers, done, _room: room }).map_err(|_| stopped())?;
+    let waiter = Waiter { documents: writes.len(), since: clock::stopwatch(), answers, done, _room: room };
+    jobs.send(Job { writes, waiter }).map_err(|_| stopped())?;
     Ok(wait)
 }
 
@@ -165,19 +182,20 @@ async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter, room:
         let received = tokio::select! {
             biased;
             () = absence.ended() => continue,
+            // Few jobs have more than one document, and none more than two: a batch that is slow for it makes the next smaller.
             received = queue.recv_many(&mut jobs, size.limit()) => received,
         };
         if received == 0 {
             return;
         }
+        let documents = jobs.iter().map(|job| job.waiter.documents).sum();
         if absence.is_noticed() {
             metrics::counter!("shoal_commit_outcomes_total", "outcome" => "store_away")
-                .increment(jobs.len() as u64);
+                .increment(documents as u64);
             for job in jobs.drain(..) {
-                let _ = job.done.send(Err(ServiceError::NotDurable("the store is away".to_owned())));
+                let _ = job.waiter.done.send(Err(ServiceError::NotDurable("the store is away".to_owned())));
             }
         } else {
-            let documents = jobs.len();
             let began = clock::stopwatch();
             if writer.write(&mut jobs).await {
                 size.confirmed(documents, began.elapsed());
@@ -204,10 +222,10 @@ impl BatchWriter {
     async fn write(&self, jobs: &mut Vec<Job>) -> bool {
         let current = self.membership.generation();
         let mut writes = Vec::with_capacity(jobs.len());
-        let mut replies = Vec::with_capacity(jobs.len());
-        for Job { write, since, answers, done, _room } in jobs.drain(..) {
-            writes.push(write);
-            replies.push((since, answers, done, _room));
+        let mut waiters = Vec::with_capacity(jobs.len());
+        for job in jobs.drain(..) {
+            writes.extend(job.writes);
+            waiters.push(job.waiter);
         }
         let began = clock::stopwatch();
         let result = tokio::time::timeout(STORE_DEADLINE, self.store.commit(current, &writes)).await;
@@ -222,33 +240,37 @@ impl BatchWriter {
                 let error = batch_error(failure);
                 tracing::warn!(documents = writes.len(), %error, "a batch was not confirmed");
                 let unconfirmed = matches!(error, ServiceError::NotDurable(_));
-                for (_, _, done, _) in replies {
-                    let _ = done.send(Err(error.clone()));
+                for waiter in waiters {
+                    let _ = waiter.done.send(Err(error.clone()));
                 }
                 return !unconfirmed;
             }
         };
         self.stats.batches.fetch_add(1, Ordering::Relaxed);
-        let acks: Vec<DurableAck> = writes
-            .iter()
-            .zip(&outcomes)
-            .zip(&replies)
-            .filter_map(|((write, outcome), (_, answers, done, _))| {
-                // Who gave up waiting has answered that it isn't durable.
-                ack(write, *outcome, *answers && !done.is_closed())
-            })
-            .collect();
+        let mut acks = Vec::with_capacity(writes.len());
+        let mut verdicts = Vec::with_capacity(waiters.len());
+        let mut settled = writes.iter().zip(outcomes);
+        for waiter in &waiters {
+            let own: Vec<_> = settled.by_ref().take(waiter.documents).collect();
+            for (_, outcome) in &own {
+                self.membership.refused(current, *outcome);
+            }
+            // Of all of them, for the metrics, before the first failure is what the waiter hears.
+            let each: Vec<_> = own.iter().map(|(_, outcome)| verdict(*outcome, &self.stats)).collect();
+            let verdict: ServiceResult<()> = each.into_iter().collect();
+            let is_told = waiter.is_told(&verdict);
+            acks.extend(own.iter().filter_map(|(write, outcome)| ack(write, *outcome, is_told)));
+            verdicts.push(verdict);
+        }
         if let Err(error) = self.state.ack_dirty(current, &acks).await {
             tracing::warn!(%error, "what became durable could not be noted");
         }
-        for ((since, _, done, _), outcome) in replies.into_iter().zip(outcomes) {
-            metrics::counter!("shoal_commit_outcomes_total", "outcome" => outcome.name()).increment(1);
-            self.membership.refused(current, outcome);
-            let verdict = verdict(outcome, &self.stats);
+        for (waiter, verdict) in waiters.into_iter().zip(verdicts) {
             if verdict.is_ok() {
-                metrics::histogram!("shoal_commit_durable_seconds").record(since.elapsed().as_secs_f64());
+                metrics::histogram!("shoal_commit_durable_seconds")
+                    .record(waiter.since.elapsed().as_secs_f64());
             }
-            let _ = done.send(verdict);
+            let _ = waiter.done.send(verdict);
         }
         true
     }
@@ -280,6 +302,7 @@ fn ack(write: &DocumentWrite, outcome: WriteOutcome, told: bool) -> Option<Durab
 }
 
 fn verdict(outcome: WriteOutcome, stats: &CommitterStats) -> ServiceResult<()> {
+    metrics::counter!("shoal_commit_outcomes_total", "outcome" => outcome.name()).increment(1);
     match outcome {
         WriteOutcome::Applied => {
             stats.applied.fetch_add(1, Ordering::Relaxed);

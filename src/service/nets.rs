@@ -15,9 +15,7 @@ impl Farm {
         if !is_net_name(name) {
             return Err(ServiceError::Invalid(format!("net: {name:?} is not nn-<12 hex digits>.nnue")));
         }
-        if self.store.user(user).await?.is_none() {
-            return Err(ServiceError::Invalid(format!("username: there is no user {user}")));
-        }
+        self.require_user(user).await?;
         if self.store.net(name).await?.is_some() {
             return Ok(false);
         }

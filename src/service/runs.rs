@@ -34,9 +34,7 @@ fn unknown() -> ServiceError {
 impl Farm {
     /// Creates a run; it waits for approval.
     pub async fn create_run(&self, form: &RunForm) -> ServiceResult<RunId> {
-        if self.store.user(&form.username).await?.is_none() {
-            return Err(ServiceError::Invalid(format!("username: there is no user {}", form.username)));
-        }
+        self.require_user(&form.username).await?;
         // A farm that knows no books takes the submitter's word.
         let books = self.books();
         if !books.is_empty() && !books.contains_key(&form.book) && form.rescheduled_from.is_none() {

@@ -45,6 +45,14 @@ fn check_password(password: &str) -> ServiceResult<()> {
 }
 
 impl Farm {
+    /// Refuses what is done in the name of an account that there isn't.
+    pub(super) async fn require_user(&self, name: &str) -> ServiceResult<()> {
+        match self.store.user(name).await? {
+            Some(_) => Ok(()),
+            None => Err(ServiceError::Invalid(format!("username: there is no user {name}"))),
+        }
+    }
+
     /// Makes an account.
     pub async fn add_user(&self, new: NewUser) -> ServiceResult<User> {
         if !is_username(&new.username) {

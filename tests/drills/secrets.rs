@@ -1,10 +1,8 @@
 //! Promise: what is secret is in no log, no metric and no answer (I19), whatever is wrong with the request.
 
 use std::fs::File;
-use std::process::Stdio;
-use std::time::Duration;
 
-use super::server::{accounts, command, free_port, run};
+use super::server::{Server, accounts, free_port, run};
 
 /// A password that can't be there by chance.
 const CANARY: &str = "canary-7f3a91";
@@ -14,25 +12,19 @@ async fn no_password_and_no_token_is_ever_told() {
     let dir = tempfile::tempdir().unwrap();
     accounts(dir.path());
     run(dir.path(), &["user", "set-password", "volunteer", "--password", CANARY]);
-    let (port, log) = (free_port(), dir.path().join("log"));
-    let mut child = command(dir.path(), &["serve"])
-        .env("SHOAL_LISTEN", format!("127.0.0.1:{port}"))
-        .env("SHOAL_LOG", "info,shoal=trace")
-        .env("SHOAL_GITHUB_TOKEN", format!("token-{CANARY}"))
-        // Nobody is there: trouble with GitHub is logged.
-        .env("SHOAL_GITHUB_API_URL", "http://127.0.0.1:1")
-        .stdout(File::create(&log).unwrap())
-        .stderr(Stdio::from(File::create(dir.path().join("errors")).unwrap()))
-        .spawn()
-        .unwrap();
-    let url = format!("http://127.0.0.1:{port}");
+    let (log, errors) = (dir.path().join("log"), dir.path().join("errors"));
+    let server = Server::start_with(dir.path(), free_port(), |serve| {
+        serve
+            .env("SHOAL_LOG", "info,shoal=trace")
+            .env("SHOAL_GITHUB_TOKEN", format!("token-{CANARY}"))
+            // Nobody is there: trouble with GitHub is logged.
+            .env("SHOAL_GITHUB_API_URL", "http://127.0.0.1:1")
+            .stdout(File::create(&log).unwrap())
+            .stderr(File::create(&errors).unwrap());
+    });
+    let mut server = server.await;
+    let url = server.url();
     let client = shoal::sys::web::client().build().unwrap();
-    for _ in 0..1200 {
-        if client.get(format!("{url}/readyz")).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 
     let good = serde_json::json!({
         "password": CANARY,
@@ -75,12 +67,9 @@ async fn no_password_and_no_token_is_ever_told() {
     for path in ["metrics", "readyz", "api/rate_limit"] {
         told.push_str(&client.get(format!("{url}/{path}")).send().await.unwrap().text().await.unwrap());
     }
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert!(child.wait().unwrap().success());
+    assert!(server.terminate());
 
-    let logged =
-        std::fs::read_to_string(&log).unwrap() + &std::fs::read_to_string(dir.path().join("errors")).unwrap();
+    let logged = std::fs::read_to_string(&log).unwrap() + &std::fs::read_to_string(&errors).unwrap();
     assert!(logged.contains("listening"), "{logged}");
     assert!(told.contains("concurrency"), "a wrong field is named");
     let leaks = |text: &str| {

@@ -61,14 +61,20 @@ pub struct Server {
 impl Server {
     /// Starts a server and waits until it is ready.
     pub async fn start(data: &Path, port: u16) -> Self {
-        let child = command(data, &["serve"])
+        Self::start_with(data, port, |_| ()).await
+    }
+
+    /// The same, with more or other environment, or somewhere to write to.
+    pub async fn start_with(data: &Path, port: u16, change: impl FnOnce(&mut Command)) -> Self {
+        let mut serve = command(data, &["serve"]);
+        serve
             .env("SHOAL_LISTEN", format!("127.0.0.1:{port}"))
             .env("SHOAL_LOG", "warn")
             // The fleet's audit reads every task from one address.
             .env("SHOAL_READ_RATE_LIMIT", "0")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::null());
+        change(&mut serve);
+        let child = serve.spawn().unwrap();
         let mut server = Self { child, port };
         let client = shoal::sys::web::client().build().unwrap();
         for _ in 0..3600 {

@@ -99,6 +99,42 @@ async fn a_lost_answer_is_asked_for_again_and_counts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_in_trouble_answers_is_asked_for_again_and_counts_once() {
+    let Some(fixture) = MongoFixture::new().await else { return };
+    let proxy = Proxy::start(&fixture.settings.url).await;
+    let store = through(&fixture, &proxy, PATIENT).await;
+    let generation = first_generation(&fixture.store()).await;
+    for (number, (fault, expected)) in [
+        // Nothing was written, and it is written now.
+        (Fault::NotPrimary, Applied),
+        // It was written, but that wasn't known: our own repetition.
+        (Fault::SteppedDown, Superseded),
+        (Fault::NoMajority, Superseded),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let first = claim(key(run_id(), number as u32), generation);
+        let second = update(&first);
+        for record in [&first, &second] {
+            proxy.fail_next("update", fault);
+            let outcome = store.commit(generation, &[task_write(record)]).await.unwrap();
+            assert_eq!(outcome, [expected], "{fault:?}");
+            assert!(proxy.has_failed(), "the fault was not met");
+            assert_eq!(fixture.mongo().task(record.key).await.unwrap().as_ref(), Some(record));
+        }
+    }
+    // As long as it is so, nothing is acknowledged.
+    let hasty = through(&fixture, &proxy, IMPATIENT).await;
+    let record = claim(key(run_id(), 9), generation);
+    assert_eq!(hasty.fence().await.unwrap(), generation);
+    proxy.fail_always("update", Fault::NoMajority);
+    let error = hasty.commit(generation, &[task_write(&record)]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unknown(_)), "{error}");
+    fixture.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_stays_away_is_an_unknown_outcome_within_the_deadline() {
     let Some(fixture) = MongoFixture::new().await else { return };
     let generation = first_generation(&fixture.store()).await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bson::{Document, doc};
 use parking_lot::Mutex;
 use shoal::store::mongo::MongoUrl;
 use shoal::sys::spawn;
@@ -16,6 +17,38 @@ pub enum Fault {
     RequestLost,
     /// The server carries it out; the connection breaks before the answer.
     AnswerLost,
+    /// It isn't the primary any more, and refuses.
+    NotPrimary,
+    /// It carries it out, and steps down before it has said so.
+    SteppedDown,
+    /// It carries it out; no majority has confirmed it in time.
+    NoMajority,
+}
+
+impl Fault {
+    /// Whether the server hears of the command.
+    fn arrives(self) -> bool {
+        !matches!(self, Self::RequestLost | Self::NotPrimary)
+    }
+
+    /// What is answered in the server's place.
+    fn reply(self) -> Option<Document> {
+        match self {
+            Self::RequestLost | Self::AnswerLost => None,
+            Self::NotPrimary => {
+                let (name, text) = ("NotWritablePrimary", "not primary");
+                Some(doc! { "ok": 0.0, "code": 10107, "codeName": name, "errmsg": text })
+            }
+            Self::SteppedDown => {
+                let error = doc! { "index": 0, "code": 11602, "errmsg": "operation was interrupted" };
+                Some(doc! { "ok": 1.0, "n": 0, "writeErrors": [error] })
+            }
+            Self::NoMajority => {
+                let error = doc! { "code": 64, "errmsg": "waiting for replication timed out" };
+                Some(doc! { "ok": 1.0, "n": 1, "writeConcernError": error })
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -98,14 +131,35 @@ async fn carry(client: TcpStream, server: TcpStream, plan: Arc<Mutex<Plan>>) {
     let (mut from_server, mut to_server) = server.into_split();
     while let Some(command) = message(&mut from_client).await {
         let fault = fault_for(&plan, &command);
-        if fault == Some(Fault::RequestLost) || !send(&mut to_server, &command).await {
-            return;
+        let mut answer = None;
+        if fault.is_none_or(Fault::arrives) {
+            if !send(&mut to_server, &command).await {
+                return;
+            }
+            answer = message(&mut from_server).await;
         }
-        let Some(answer) = message(&mut from_server).await else { return };
-        if fault == Some(Fault::AnswerLost) || !send(&mut to_client, &answer).await {
+        if let Some(fault) = fault {
+            answer = fault.reply().map(|reply| encoded(&command, &reply));
+        }
+        let Some(answer) = answer else { return };
+        if !send(&mut to_client, &answer).await {
             return;
         }
     }
+}
+
+/// An answer to a command as a message: head (length, id, whom it answers, kind of message), flags, one document.
+fn encoded(command: &[u8], reply: &Document) -> Vec<u8> {
+    const MESSAGE: u32 = 2013;
+    let body = reply.to_vec().unwrap();
+    let length = (16 + 4 + 1 + body.len()) as u32;
+    let mut bytes = length.to_le_bytes().to_vec();
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend(&command[4..8]);
+    bytes.extend(MESSAGE.to_le_bytes());
+    bytes.extend([0; 5]);
+    bytes.extend(body);
+    bytes
 }
 
 async fn send(to: &mut OwnedWriteHalf, bytes: &[u8]) -> bool {

@@ -191,7 +191,9 @@ fn legacy_runs() -> Vec<Document> {
     copy.extend(doc! { "residual": 0, "residual_color": "#44EB44" });
     let mut lost = copy.clone();
     lost.insert("num_games", 2);
-    old_purge.insert("bad_tasks", vec![copy, lost]);
+    let mut lost_before = copy.clone();
+    lost_before.insert("num_games", 4);
+    old_purge.insert("bad_tasks", vec![lost_before, copy, lost]);
 
     let mut odd = run(202);
     finish(&mut odd);

@@ -186,7 +186,7 @@ fn kvstore(runs: &[ObjectId]) -> Vec<Made> {
             doc! { "_id": "github_api_cache", "value": { "version": 2, "lru_cache": [[["_is_master", "b"], true]] } },
             None,
         ),
-        (doc! { "_id": "something_newer", "value": [1, 2.0, { "x": null }] }, None),
+        (doc! { "_id": "something_newer", "value": [1, 2.0, { "x": null, "y": f64::NAN }] }, None),
         (doc! { "_id": "no value" }, Some("no `value`")),
         (doc! { "_id": "two values", "value": 1, "value2": 2 }, Some("`value2` beside")),
         (doc! { "_id": ObjectId::from_bytes([9; 12]), "value": 1 }, Some("`_id` is not a text")),
@@ -212,7 +212,8 @@ fn user(maker: &mut Maker, number: usize) -> Made {
         }
         2 => {
             // From before most of the fields.
-            user = doc! { "_id": maker.id(), "username": "x", "password": "", "rank": 3_i64 };
+            user =
+                doc! { "_id": maker.id(), "username": "x", "password": "", "rank": 3_i64, "score": f64::NAN };
             None
         }
         3 => {
@@ -336,6 +337,7 @@ fn net(maker: &mut Maker, number: usize) -> Made {
         2 => {
             let bytes = vec![7; 100_000];
             net.insert("nn", Binary { subtype: BinarySubtype::Generic, bytes });
+            net.insert("elo", f64::NAN);
             None
         }
         3 => {

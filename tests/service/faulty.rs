@@ -30,6 +30,8 @@ pub struct Faults {
     pub fences_unsure: AtomicI64,
     /// Batches with this task fail.
     pub refused: Mutex<Option<TaskKey>>,
+    /// The store doesn't take this task; what else is in the batch, it does.
+    pub unfit: Mutex<Option<TaskKey>>,
     /// Every contribution that was ever written, by its place in its run's order.
     pub entries: Mutex<BTreeMap<(RunId, u64), TailEntry>>,
 }
@@ -44,6 +46,7 @@ impl Default for Faults {
             panics: AtomicBool::new(false),
             fences_unsure: AtomicI64::new(0),
             refused: Mutex::new(None),
+            unfit: Mutex::new(None),
             entries: Mutex::new(BTreeMap::new()),
         }
     }
@@ -61,6 +64,7 @@ impl Faults {
         self.deaf.store(false, Ordering::SeqCst);
         self.panics.store(false, Ordering::SeqCst);
         *self.refused.lock() = None;
+        *self.unfit.lock() = None;
     }
 
     /// A run's contributions in order.
@@ -86,6 +90,10 @@ impl FaultyStore {
             }
         }
     }
+}
+
+fn is_of(write: &DocumentWrite, task: Option<TaskKey>) -> bool {
+    matches!(write, DocumentWrite::Task(write) if Some(write.record.key) == task)
 }
 
 #[async_trait]
@@ -122,9 +130,20 @@ impl CommitStore for FaultyStore {
             std::future::pending::<()>().await;
         }
         let refused = *self.faults.refused.lock();
-        let is_refused = |write: &DocumentWrite| matches!(write, DocumentWrite::Task(task) if Some(task.record.key) == refused);
-        if batch.iter().any(is_refused) {
+        if batch.iter().any(|write| is_of(write, refused)) {
             return Err(StoreError::Unavailable("refused".to_owned()));
+        }
+        let unfit = *self.faults.unfit.lock();
+        if batch.iter().any(|write| is_of(write, unfit)) {
+            let mut outcomes = Vec::new();
+            for write in batch {
+                outcomes.push(if is_of(write, unfit) {
+                    WriteOutcome::Refused
+                } else {
+                    self.inner.commit(generation, std::slice::from_ref(write)).await?[0]
+                });
+            }
+            return Ok(outcomes);
         }
         let answered = self.faults.commits_left.fetch_sub(1, Ordering::SeqCst) > 0;
         if answered || self.faults.answers_lost.load(Ordering::SeqCst) {

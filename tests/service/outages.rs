@@ -60,6 +60,23 @@ fn a_server_that_starts_asks_a_store_in_trouble_again() {
 }
 
 #[test]
+fn a_claim_is_not_told_before_the_task_that_it_replaces_is_closed_for_good() {
+    let (world, life) = World::begin();
+    let run = life.approved(json!({}));
+    let worker = Worker::new(1, 7);
+    let (stale, ..) = life.task(&worker);
+    *world.faults.unfit.lock() = Some(stale);
+    // The new task is durable, the closing of the old one isn't: the worker is refused.
+    assert!(life.run(worker.request(&life.farm)).is_err());
+    world.faults.heal();
+    let (key, _, start) = life.task(&worker);
+    assert_eq!((key.task.0, start), (1, 408), "nobody knew of that task, so it is still the worker's");
+    life.tick();
+    life.check(run);
+    assert_eq!(life.stored_tasks(run).len(), 2);
+}
+
+#[test]
 fn a_claim_that_was_not_acknowledged_is_repeated() {
     let (world, life) = World::begin();
     let run = life.approved(json!({}));

@@ -85,6 +85,21 @@ impl DatabaseSink {
         written.map_err(|source| target(&self.database, name, source))
     }
 
+    /// Adds a task to one of the lists of the run that is being put together.
+    fn element(
+        &mut self,
+        task: &Document,
+        list: impl FnOnce(&mut RunInParts) -> &mut RawArrayBuf,
+    ) -> Result<(), ExportError> {
+        let raw = self.raw(Collection::Runs, task)?;
+        if let Some(run) = &mut self.run
+            && run.grow(&raw)
+        {
+            list(run).push(raw);
+        }
+        Ok(())
+    }
+
     fn raw(&self, collection: Collection, document: &Document) -> Result<RawDocumentBuf, ExportError> {
         RawDocumentBuf::try_from(document).map_err(|error| {
             target(&self.database, collection.name(), StoreError::Damaged(error.to_string()))
@@ -156,21 +171,11 @@ impl ExportSink for DatabaseSink {
     }
 
     async fn task(&mut self, task: Document) -> Result<(), ExportError> {
-        let raw = self.raw(Collection::Runs, &task)?;
-        let Some(run) = &mut self.run else { return Ok(()) };
-        if run.grow(&raw) {
-            run.tasks.push(raw);
-        }
-        Ok(())
+        self.element(&task, |run| &mut run.tasks)
     }
 
     async fn bad_task(&mut self, task: Document) -> Result<(), ExportError> {
-        let raw = self.raw(Collection::Runs, &task)?;
-        let Some(run) = &mut self.run else { return Ok(()) };
-        if run.grow(&raw) {
-            run.bad_tasks.push(raw);
-        }
-        Ok(())
+        self.element(&task, |run| &mut run.bad_tasks)
     }
 
     async fn end_run(&mut self) -> Result<Option<String>, ExportError> {

@@ -21,7 +21,7 @@ use bson::{Binary, Bson, Document, doc};
 pub use self::database::DatabaseSink;
 pub use self::files::FileSink;
 pub use self::report::{ExportReport, ExportedCollection};
-use self::run::{ExportedRun, RunView};
+use self::run::{ExportedRun, Purged, RunView};
 use super::import::Collection;
 use crate::domain::ids::{RunId, ShortWorkerName, TaskId, TaskKey};
 use crate::store::codec::{bad_task, date, int, public_task};
@@ -252,7 +252,7 @@ impl<P: Fn(&ExportedCollection) + Send + Sync> Exporter<'_, P> {
         while let Some(page) = pages.next().await? {
             page.iter().for_each(|task| view.see(task));
         }
-        let ExportedRun { run, purged, unmatched } = view.documents(stored).map_err(reading("runs"))?;
+        let ExportedRun { run, purged } = view.documents(stored).map_err(reading("runs"))?;
         self.sink.begin_run(run).await?;
         let mut pages = TaskPages::new(self.store, id);
         while let Some(page) = pages.next().await? {
@@ -260,14 +260,17 @@ impl<P: Fn(&ExportedCollection) + Send + Sync> Exporter<'_, P> {
                 self.sink.task(public_task(task)).await?;
             }
         }
-        for task in purged {
-            let task = self.store.task(TaskKey { run: id, task }).await.map_err(reading("tasks"))?;
-            if let Some(copy) = task.as_ref().and_then(bad_task) {
+        for purged in purged {
+            let copy = match purged {
+                Purged::Copy(copy) => Some(copy),
+                Purged::Task(task) => {
+                    let task = self.store.task(TaskKey { run: id, task }).await.map_err(reading("tasks"))?;
+                    task.as_ref().and_then(bad_task)
+                }
+            };
+            if let Some(copy) = copy {
                 self.sink.bad_task(copy).await?;
             }
-        }
-        for copy in unmatched {
-            self.sink.bad_task(copy).await?;
         }
         match self.sink.end_run().await? {
             None => self.counted(),

@@ -7,7 +7,7 @@ use crate::domain::fold::Record;
 use crate::domain::ids::TaskId;
 use crate::domain::task::{TailEntry, TaskRecord};
 use crate::service::run_cache::CachedRun;
-use crate::store::codec::{OWN, as_number, int, stats_document};
+use crate::store::codec::{OWN, as_count, as_number, int, stats_document};
 use crate::store::{NO_VERSION, StoreError, StoreResult, StoredRun};
 
 /// What is gathered in a first pass over a run's tasks.
@@ -25,10 +25,26 @@ pub(super) struct RunView {
 pub(super) struct ExportedRun {
     /// Its document without its tasks.
     pub(super) run: Document,
-    /// Purged tasks in the order of their list.
-    pub(super) purged: Vec<TaskId>,
-    /// Copies of purged tasks that an import could not match with a task.
-    pub(super) unmatched: Vec<Document>,
+    /// Its purged tasks, in order.
+    pub(super) purged: Vec<Purged>,
+}
+
+/// An entry in a run's list of purged tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Purged {
+    /// The copy of this task.
+    Task(TaskId),
+    /// A copy that an import could not match with a task.
+    Copy(Document),
+}
+
+/// The list of purged tasks: copies without a task at the places that they had, and the others around them.
+fn purged_list(tasks: Vec<TaskId>, copies: Vec<(usize, Document)>) -> Vec<Purged> {
+    let mut list: Vec<Purged> = tasks.into_iter().map(Purged::Task).collect();
+    for (place, copy) in copies {
+        list.insert(place.min(list.len()), Purged::Copy(copy));
+    }
+    list
 }
 
 impl RunView {
@@ -67,17 +83,19 @@ impl RunView {
             self.bring_up_to_date(&stored, &mut run)?;
         }
         self.purged.sort_unstable();
-        let purged = self.purged.into_iter().map(|(_, task)| task).collect();
-        let mut unmatched = Vec::new();
-        if let Some(Bson::Document(mut own)) = run.remove(OWN)
-            && let Some(Bson::Array(list)) = own.remove("bad_tasks")
-        {
-            unmatched.extend(list.into_iter().filter_map(|entry| match entry {
-                Bson::Document(entry) => Some(entry),
-                _ => None,
-            }));
-        }
-        Ok(ExportedRun { run, purged, unmatched })
+        let tasks = self.purged.into_iter().map(|(_, task)| task).collect();
+        let own = match run.remove(OWN) {
+            Some(Bson::Document(own)) => own,
+            _ => Document::new(),
+        };
+        let list = |key: &str| own.get_array(key).cloned().unwrap_or_default();
+        let place = |place: Option<&Bson>| as_count(place).and_then(|place| usize::try_from(place).ok());
+        let places = list("bad_task_places");
+        let copies = list("bad_tasks").into_iter().enumerate().filter_map(|(index, copy)| match copy {
+            Bson::Document(copy) => Some((place(places.get(index)).unwrap_or(usize::MAX), copy)),
+            _ => None,
+        });
+        Ok(ExportedRun { run, purged: purged_list(tasks, copies.collect()) })
     }
 
     fn bring_up_to_date(&mut self, stored: &StoredRun, run: &mut Document) -> StoreResult<()> {
@@ -101,5 +119,21 @@ impl RunView {
         }
         record.overlay(args);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_without_a_task_stand_where_they_stood() {
+        let (first, last) = (doc! { "n": 1 }, doc! { "n": 2 });
+        let list = purged_list(vec![TaskId(7), TaskId(9)], vec![(0, first.clone()), (2, last.clone())]);
+        let [first, last] = [first, last].map(Purged::Copy);
+        let [seven, nine] = [7, 9].map(|task| Purged::Task(TaskId(task)));
+        assert_eq!(list, [first.clone(), seven, last.clone(), nine]);
+        let Purged::Copy(copy) = first.clone() else { panic!() };
+        assert_eq!(purged_list(vec![], vec![(5, copy)]), [first], "whatever the place says");
     }
 }

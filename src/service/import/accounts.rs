@@ -3,7 +3,7 @@
 use bson::{Bson, Document};
 
 use super::Outcome;
-use super::fields::{Check, Fault, count, flag, object_id, required_text, take_list, text};
+use super::fields::{Check, Fault, count, flag, object_id, required_text, same_document, take_list, text};
 use crate::domain::names::LegacyUsernames;
 use crate::store::codec::{as_date, as_number};
 use crate::store::{DEFAULT_MACHINE_LIMIT, Store, StoreError, StoreResult, User};
@@ -22,7 +22,7 @@ pub(super) async fn import_user(
         let reason = "the username is not two or more letters and digits, nor listed in `legacy_usernames`";
         return Ok(Outcome::Rejected(Fault::of("username", reason)));
     }
-    if let Some(there) = store.user(&user.username).await? {
+    if let Some(mut there) = store.user(&user.username).await? {
         if there.id != user.id {
             return Ok(Outcome::Rejected(Fault::of("username", "there is another account of that name")));
         }
@@ -30,7 +30,9 @@ pub(super) async fn import_user(
         if there.plain_password.is_none() {
             user.plain_password = None;
         }
-        return Ok(if there == user { Outcome::AlreadyThere } else { Outcome::Differs });
+        let same = same_document(&there.extra, &user.extra);
+        (there.extra, user.extra) = (Document::new(), Document::new());
+        return Ok(if same && there == user { Outcome::AlreadyThere } else { Outcome::Differs });
     }
     match store.insert_user(&user).await {
         Ok(()) => {

@@ -107,6 +107,25 @@ pub(super) fn take_list(document: &mut Document, key: &str) -> Check<Vec<Bson>> 
     }
 }
 
+/// Whether two documents say the same, in whatever order. Numbers are compared by their bits: one that is none equals
+/// itself, or an import that is started again would call untouched documents changed.
+pub(super) fn same_document(one: &Document, other: &Document) -> bool {
+    let same_field = |(key, value)| other.get(key).is_some_and(|there| same_value(value, there));
+    one.len() == other.len() && one.iter().all(same_field)
+}
+
+/// Whether two values are the same, likewise.
+pub(super) fn same_value(one: &Bson, other: &Bson) -> bool {
+    match (one, other) {
+        (Bson::Double(one), Bson::Double(other)) => one.to_bits() == other.to_bits(),
+        (Bson::Document(one), Bson::Document(other)) => same_document(one, other),
+        (Bson::Array(one), Bson::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same_value(one, other))
+        }
+        (one, other) => one == other,
+    }
+}
+
 /// What a person should know of a document whose collection has no room for unknown fields.
 pub(super) fn not_kept(document: &Document, known: &[&str]) -> Vec<String> {
     let unknown = document.keys().filter(|key| !known.contains(&key.as_str()));

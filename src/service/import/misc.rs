@@ -3,7 +3,9 @@
 use bson::{Bson, Document};
 
 use super::Outcome;
-use super::fields::{Check, Fault, count, flag, missing, not_kept, object_id, required_text, text};
+use super::fields::{
+    Check, Fault, count, flag, missing, not_kept, object_id, required_text, same_document, same_value, text,
+};
 use crate::domain::ids::ShortWorkerName;
 use crate::domain::names::{is_net_name, is_short_worker_name};
 use crate::store::codec::as_date;
@@ -50,7 +52,7 @@ pub(super) async fn import_net(store: &dyn Store, mut document: Document) -> Sto
         Err(fault) => return Ok(Outcome::Rejected(fault)),
     };
     match store.net(&name).await? {
-        Some(there) if there == document => Ok(Outcome::AlreadyThere),
+        Some(there) if same_document(&there, &document) => Ok(Outcome::AlreadyThere),
         Some(_) => Ok(Outcome::Differs),
         None => {
             store.put_net(&document).await?;
@@ -84,7 +86,7 @@ pub(super) async fn import_kv(store: &dyn Store, mut document: Document) -> Stor
         return Ok(Outcome::Rejected(Fault::of(field, format!("`{field}` beside `_id` and `value`"))));
     }
     match store.kv(&key).await? {
-        Some(there) if there == value => Ok(Outcome::AlreadyThere),
+        Some(there) if same_value(&there, &value) => Ok(Outcome::AlreadyThere),
         Some(_) => Ok(Outcome::Differs),
         None => {
             store.put_kv(&key, &value).await?;

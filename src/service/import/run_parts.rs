@@ -51,7 +51,9 @@ pub(super) fn split(input: RunInput) -> Check<RunParts> {
     if !unmatched.is_empty() {
         warnings
             .push(format!("{} entries of `bad_tasks` have no task; kept, but not shown", unmatched.len()));
-        doc.insert(OWN, doc! { "bad_tasks": unmatched });
+        // With their places among the others, so that an export has the list as it was.
+        let (places, entries): (Vec<i64>, Vec<Document>) = unmatched.into_iter().unzip();
+        doc.insert(OWN, doc! { "bad_tasks": entries, "bad_task_places": places });
     }
     let phase = if finished { Phase::Finished } else { Phase::Running };
     let mut meta = RunMeta::new(phase);
@@ -146,8 +148,8 @@ impl TaskReader {
         Ok((record, original))
     }
 
-    /// Finds the purged tasks' copies their tasks; those that belong nowhere come back.
-    fn mark(&mut self, bad_tasks: Elements, survey: &mut Survey) -> Check<Vec<Document>> {
+    /// Finds the purged tasks' copies their tasks; those that belong nowhere come back with their places in the list.
+    fn mark(&mut self, bad_tasks: Elements, survey: &mut Survey) -> Check<Vec<(i64, Document)>> {
         let mut unmatched = Vec::new();
         let mut position = 0;
         for index in 0..bad_tasks.len() {
@@ -158,7 +160,8 @@ impl TaskReader {
             }
             let target = if entry.contains_key(OWN) { None } else { survey.task_of(&entry, &self.marks) };
             let Some(task) = target else {
-                unmatched.push(entry);
+                let place = i64::try_from(index).map_err(|_| Fault::whole("too many purged tasks"))?;
+                unmatched.push((place, entry));
                 continue;
             };
             self.marks.insert(task, (position, index));

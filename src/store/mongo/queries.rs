@@ -1,13 +1,17 @@
 //! Every query of this store, and the index that answers it: none walks a whole collection, and none sorts by itself.
 
+use std::time::Duration;
+
 use bson::{Bson, Document, doc};
 
 use super::layout::META;
 use super::migrate::{Index, declared};
 use super::runs::{finished_filter, newest_first};
+use super::{MongoSettings, MongoStore, MongoUrl};
 use crate::domain::ids::Millis;
 use crate::store::FinishedQuery;
 use crate::store::codec::as_number;
+use crate::sys::random;
 
 /// A query: where, what must hold, in which order.
 struct Query {
@@ -116,4 +120,56 @@ fn no_index_is_without_a_query() {
         });
         assert!(used, "{} of {} serves nothing", index.name, index.collection);
     }
+}
+
+/// The names of a plan's stages, whatever they are nested in.
+fn stages(plan: &Bson) -> Vec<String> {
+    match plan {
+        Bson::Document(plan) => {
+            let own = plan.get_str("stage").ok().map(str::to_owned);
+            own.into_iter().chain(plan.values().flat_map(stages)).collect()
+        }
+        Bson::Array(plans) => plans.iter().flat_map(stages).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_plan_is_looked_at_as_a_whole() {
+    let either = doc! { "stage": "OR", "inputStages": [{ "stage": "IXSCAN" }, { "stage": "COLLSCAN" }] };
+    let plan = doc! { "queryPlan": { "stage": "FETCH", "inputStage": either } };
+    assert_eq!(stages(&plan.into()), ["FETCH", "OR", "IXSCAN", "COLLSCAN"]);
+}
+
+/// Asks the server of `SHOAL_TEST_MONGODB_URL`; the one that stands in for MongoDB elsewhere can't explain.
+#[tokio::test]
+async fn a_server_that_can_explain_finds_an_index_for_every_query() {
+    let Ok(url) = std::env::var("SHOAL_TEST_MONGODB_URL") else {
+        eprintln!("SKIPPED: no server that explains its plans; name one by SHOAL_TEST_MONGODB_URL");
+        return;
+    };
+    let settings = MongoSettings {
+        url: MongoUrl::new(&url).unwrap(),
+        database: format!("shoal_test_{}", random::identity()),
+        pool: 2,
+        deadline: Duration::from_secs(60),
+    };
+    let store = MongoStore::connect(&settings).await.unwrap();
+    store.migrate().await.unwrap();
+    for query in all() {
+        let find = doc! { "find": query.collection, "filter": &query.filter, "sort": &query.sort };
+        let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
+        let answer = match store.database.run_command(explain).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                eprintln!("SKIPPED: the server does not explain its plans: {error}");
+                break;
+            }
+        };
+        let planner = answer.get_document("queryPlanner").unwrap();
+        let stages = stages(planner.get("winningPlan").unwrap());
+        let scans = stages.is_empty() || stages.iter().any(|stage| stage == "COLLSCAN");
+        assert!(!scans, "{}: {} by {}: {stages:?}", query.collection, query.filter, query.sort);
+    }
+    store.drop_database().await.unwrap();
 }

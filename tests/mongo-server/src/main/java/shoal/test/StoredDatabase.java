@@ -67,9 +67,17 @@ final class StoredDatabase extends AbstractSynchronizedMongoDatabase<Object> {
 
     @Override
     public void moveCollection(MongoDatabase from, MongoCollection<?> collection, String name) {
-        String before = DOCUMENTS + collection.getFullName();
+        String before = collection.getFullName();
         super.moveCollection(from, collection, name);
-        store.renameMap(store.openMap(before), DOCUMENTS + getFullCollectionNamespace(name));
+        String after = getFullCollectionNamespace(name);
+        store.renameMap(documents(store, before), DOCUMENTS + after);
+        String prefix = INDEX + before + "/";
+        for (String map : List.copyOf(store.getMapNames())) {
+            if (map.startsWith(prefix)) {
+                String index = map.substring(prefix.length());
+                store.renameMap(index(store, before, index), INDEX + after + "/" + index);
+            }
+        }
     }
 
     @Override
