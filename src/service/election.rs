@@ -165,13 +165,21 @@ impl Farm {
         self.election.leadership.read().clone().filter(Leadership::holds)
     }
 
-    /// Renews leadership, or asks for it if nobody has it. None if this process doesn't lead afterwards.
+    /// Renews leadership, or asks for it if nobody has it. None if this process doesn't lead afterwards. One that is cut off
+    /// gives it back: its jobs would only fail.
     pub async fn stand(&self) -> Option<Leadership> {
         let _turn = self.election.turn.lock().await;
         if self.election.retired.load(Ordering::Acquire) {
             return None;
         }
         let held = self.election.leadership.read().clone();
+        if !self.membership.is_in_touch(self.clock.monotonic()) {
+            if let Some(held) = held {
+                self.note_end(&held);
+                drop(within(self.state.lease_release(LeaseName::Leader, held.token)).await);
+            }
+            return None;
+        }
         if let Some(held) = held {
             if self.renew(&held).await {
                 return Some(held);

@@ -28,6 +28,9 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// From the beginning of a rebuild to the beginning of the next, by this process.
 const BETWEEN_REBUILDS: Duration = Duration::from_secs(5);
 
+/// A replica that has not heard of the schedule and of the store for so long doesn't lead.
+const IN_TOUCH: Duration = Duration::from_secs(15);
+
 /// What every replica reads at its start is read again so often, should a note have been lost.
 const REREAD: Duration = Duration::from_secs(300);
 
@@ -105,6 +108,8 @@ pub struct Membership {
     contradicted: AtomicU64,
     /// When the last rebuild began, by the monotonic clock.
     rebuilt_at: Mutex<Option<Duration>>,
+    /// When schedule and store both answered for the last time, likewise.
+    in_touch_at: Mutex<Option<Duration>>,
 }
 
 impl Membership {
@@ -118,6 +123,7 @@ impl Membership {
             doubt: Notify::new(),
             contradicted: AtomicU64::new(0),
             rebuilt_at: Mutex::new(None),
+            in_touch_at: Mutex::new(None),
         })
     }
 
@@ -151,6 +157,12 @@ impl Membership {
     /// Whether others share the schedule.
     pub fn is_shared(&self) -> bool {
         self.shared
+    }
+
+    /// Whether this process could do a leader's work: one that is cut off from the store, or from the schedule, leaves it to
+    /// others.
+    pub(super) fn is_in_touch(&self, now: Duration) -> bool {
+        !self.shared || self.in_touch_at.lock().is_some_and(|at| now.saturating_sub(at) < IN_TOUCH)
     }
 
     /// Something doesn't fit: look at once.
@@ -261,6 +273,7 @@ impl Farm {
         };
         let fence = self.store.fence().await.map_err(|error| self.unanswered(error.into()))?;
         let membership = &self.membership;
+        *membership.in_touch_at.lock() = Some(self.clock.monotonic());
         match judge(there, fence, membership.contradicted()) {
             Finding::Loaded(generation) if self.is_ready() && generation == self.generation() => {}
             Finding::Loaded(generation) => self.join(generation).await?,
@@ -319,6 +332,8 @@ impl Farm {
         }
         tracing::warn!(replica = %self.identity, "loading the schedule from the store");
         metrics::counter!("shoal_rebuilds_total").increment(1);
+        // What was told while the schedule was lost may have been missed.
+        self.forget_all();
         match leadership.during(self.rebuild()).await {
             Ok(_) => {}
             Err(error @ (ServiceError::Outdated(_) | ServiceError::Superseded(_))) => {

@@ -10,16 +10,15 @@ use tokio::task::JoinHandle;
 
 use super::farm::Farm;
 use super::prober::Prober;
-use crate::drills::{self, accounts, approved_run, run};
+use crate::drills::{self, accounts, approved_run, run, undecided_run};
 
 /// What `SHOAL_LONG=1` makes larger.
 pub struct Scale {
     pub replicas: usize,
     workers: usize,
     speed_up: f64,
-    /// A difference between the engines that is soon found, and one that takes its time.
+    /// A difference between the engines that is found soon enough.
     clear: f64,
-    unclear: f64,
     /// Random kills between two of the leader, leaders killed, and the pause between two kills.
     pub kills: usize,
     pub leaders_killed: usize,
@@ -38,9 +37,8 @@ pub fn scale() -> Scale {
         return Scale {
             replicas: 4,
             workers: 5000,
-            speed_up: 20.0,
+            speed_up: 2.0,
             clear: 4.0,
-            unclear: 1.0,
             kills: 3,
             leaders_killed: 5,
             between: Duration::from_secs(4),
@@ -52,7 +50,6 @@ pub fn scale() -> Scale {
         workers: 100,
         speed_up: 60.0,
         clear: 20.0,
-        unclear: 1.0,
         kills: 1,
         leaders_killed: 1,
         between: Duration::from_millis(2500),
@@ -75,7 +72,7 @@ pub struct Drill {
 pub enum Engines {
     /// It does.
     Differ,
-    /// Somebody has to stop it, or wait for long.
+    /// Nothing decides it: it takes all its games, unless somebody stops it.
     AreClose,
 }
 
@@ -88,7 +85,10 @@ impl Drill {
         let desk = farm.desk();
         accounts(&desk);
         run(&desk, &["user", "add", "prober"]);
-        let id = approved_run(&desk, name);
+        let id = match engines {
+            Engines::Differ => approved_run(&desk, name),
+            Engines::AreClose => undecided_run(&desk, name),
+        };
         let (interrupt, interrupted) = oneshot::channel();
         let options = fleet(&farm.url(), &id, engines);
         let playing = spawn::task("fleet", async move {
@@ -102,14 +102,10 @@ impl Drill {
 
     /// Waits for the end of the run, or brings it about, and judges everything. The long form lets it end by itself.
     pub async fn finish(mut self) -> Report {
-        self.prober.finish();
         if !long() {
             self.stop_run();
         }
-        let report = self.playing.await.unwrap().unwrap();
-        drills::judge(&self.farm.desk(), &self.id, &report);
-        self.farm.assert_unbroken().await;
-        report
+        self.finish_by_itself().await.1
     }
 
     /// The same, for a run that ends by itself.
@@ -142,10 +138,10 @@ impl Drill {
 }
 
 fn fleet(url: &str, id: &str, engines: Engines) -> SimulateOptions {
-    let Scale { workers, speed_up, clear, unclear, .. } = scale();
+    let Scale { workers, speed_up, clear, .. } = scale();
     let mut options = drills::fleet(url, workers, id);
     options.speed_up = speed_up;
-    options.games.elo = if engines == Engines::Differ { clear } else { unclear };
+    options.games.elo = if engines == Engines::Differ { clear } else { 1.0 };
     options.give_back = false;
     options.settle_seconds = 30.0;
     options.ramp_seconds = if long() { 20.0 } else { 1.0 };

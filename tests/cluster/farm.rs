@@ -1,6 +1,7 @@
 //! A farm of several `shoal serve` on one database and one Redis, each of which can be treated badly.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use rand::Rng;
@@ -32,6 +33,7 @@ pub struct Replica {
 pub struct Farm {
     pub replicas: Vec<Replica>,
     balancer: Balancer,
+    environment: Vec<(&'static str, PathBuf)>,
     client: reqwest::Client,
     dir: tempfile::TempDir,
 }
@@ -40,6 +42,15 @@ impl Farm {
     /// Starts so many replicas over a Redis, as an operator would: all at once. None where something that they need
     /// is left out.
     pub async fn start(count: usize, redis_url: &str) -> Option<Self> {
+        Self::start_with(count, redis_url, &[]).await
+    }
+
+    /// The same, with more in the replicas' environment.
+    pub async fn start_with(
+        count: usize,
+        redis_url: &str,
+        environment: &[(&'static str, PathBuf)],
+    ) -> Option<Self> {
         let store = mongo_server::url()?;
         let dir = tempfile::tempdir().unwrap();
         let database = mongo_server::database();
@@ -54,7 +65,7 @@ impl Farm {
         };
         let replicas = ports.iter().enumerate().map(replica).collect();
         let client = web::client().timeout(Duration::from_secs(2)).build().unwrap();
-        let mut farm = Self { replicas, balancer, client, dir };
+        let mut farm = Self { replicas, balancer, environment: environment.to_vec(), client, dir };
         for number in 0..count {
             farm.run(number);
         }
@@ -83,9 +94,16 @@ impl Farm {
 
     /// Starts a replica, without waiting for it.
     pub fn run(&mut self, number: usize) {
+        let mut serve = self.command(number, &["serve"]);
         let replica = &mut self.replicas[number];
-        let log = replica.data.join("log");
-        replica.process = Some(Process::start(&mut command(&replica.data, &["serve"]), &log, None));
+        replica.process = Some(Process::start(&mut serve, &replica.data.join("log"), None));
+    }
+
+    /// A command with a replica's configuration and environment.
+    pub fn command(&self, number: usize, args: &[&str]) -> Command {
+        let mut command = command(&self.replicas[number].data, args);
+        command.envs(self.environment.iter().cloned());
+        command
     }
 
     /// Until a replica says that it is ready.
@@ -186,6 +204,15 @@ impl Farm {
             return None;
         }
         Some(answer.error_for_status().unwrap().json().await.unwrap())
+    }
+
+    /// Whether a run is shown as finished; false where that can't be learnt now.
+    pub async fn is_finished(&self, number: usize, id: &str) -> bool {
+        let Ok(answer) = self.client.get(self.address(number, &format!("/api/get_run/{id}"))).send().await
+        else {
+            return false;
+        };
+        answer.json::<serde_json::Value>().await.is_ok_and(|run| run["finished"] == true)
     }
 
     /// All that a replica has logged, in all its lives.

@@ -102,8 +102,7 @@ async fn histories(trouble: bool) {
             redis.flush();
             farm.run(unlucky);
         }
-        let finished = farm.try_read(0, &format!("/api/get_run/{id}")).await;
-        if finished.is_some_and(|run| run["finished"] == true) {
+        if farm.is_finished(0, &id).await {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -8,6 +8,7 @@ mod drill;
 mod farm;
 mod histories;
 mod history;
+mod kinds;
 mod leaders;
 mod lives;
 mod memories;

@@ -8,7 +8,9 @@ mod shared_store;
 use fleet::{Sizes, sizes};
 pub use fleet::{fleet, judge};
 use server::Server;
-pub use server::{SHOAL, accounts, approved_run, command, fixed_run, free_port, output, run, turn};
+pub use server::{
+    SHOAL, accounts, approved_run, command, fixed_run, free_port, output, run, turn, undecided_run,
+};
 use shoal::simulate::run as simulate;
 
 #[tokio::test(flavor = "multi_thread")]

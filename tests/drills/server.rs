@@ -129,6 +129,11 @@ pub fn approved_run(data: &Path, name: &str) -> String {
     approved(data, name, &["--elo0", "0", "--elo1", "2"])
 }
 
+/// An approved sequential test that nothing decides, for engines that differ by about one Elo; returns its id.
+pub fn undecided_run(data: &Path, name: &str) -> String {
+    approved(data, name, &["--elo0", "0.9", "--elo1", "1.1"])
+}
+
 /// An approved test of so many games, so long that a task is of few of them; returns its id.
 pub fn fixed_run(data: &Path, name: &str, num_games: u64) -> String {
     approved(data, name, &["--num-games", &num_games.to_string(), "--tc", "1000+10"])

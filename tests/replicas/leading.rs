@@ -35,6 +35,8 @@ async fn a_leader_that_renews_stays_and_one_that_steps_down_is_replaced_at_once(
         let (first, second) = place.pair().await;
         for _ in 0..20 {
             place.pass(&[&first, &second], 3_000);
+            first.serves().await;
+            second.serves().await;
             assert!(first.farm.stand().await.is_some() && second.farm.stand().await.is_none());
         }
         first.farm.step_down().await;
@@ -56,6 +58,7 @@ async fn a_leader_that_slept_past_its_lease_changes_nothing() {
         let stale = sleeper.farm.leadership().unwrap();
         // Its clock stood still: to itself it leads.
         place.pass(&[&second], 400_000);
+        second.serves().await;
         assert!(second.farm.stand().await.is_some());
         assert!(stale.holds());
         let before = place.state.read_run(run).await.unwrap().unwrap();
@@ -84,6 +87,7 @@ async fn a_leader_that_slept_past_its_lease_changes_nothing() {
         second.farm.scavenge(&leads).await.unwrap();
         assert_eq!(place.state.read_run(run).await.unwrap().unwrap().counters.workers, 1, "mercy");
         for _ in 0..20 {
+            second.serves().await;
             assert!(second.farm.stand().await.is_some());
             place.pass(&[&second], 9_000);
         }
@@ -140,6 +144,7 @@ async fn a_clock_that_was_set_buries_nobody() {
         let leads = first.farm.leadership().unwrap();
         for _ in 0..20 {
             place.pass(&[&first], 9_000);
+            first.serves().await;
             assert!(first.farm.stand().await.is_some());
             assert!(Worker::new(1, 7).beats(&first.farm, key).await);
         }
@@ -151,6 +156,27 @@ async fn a_clock_that_was_set_buries_nobody() {
         assert!(first.farm.stand().await.is_some());
         first.farm.scavenge(&first.farm.leadership().unwrap()).await.unwrap();
         assert_eq!(place.state.read_run(run).await.unwrap().unwrap().counters.workers, 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_from_the_store_leaves_it_to_another() {
+    over_a_file(async |place| {
+        let (first, second) = place.pair().await;
+        first.faults.deaf.store(true, std::sync::atomic::Ordering::SeqCst);
+        for _ in 0..8 {
+            place.pass(&[&first, &second], 2_000);
+            assert!(first.farm.look(true).await.is_err());
+            assert!(first.farm.is_ready(), "heartbeats go on");
+            second.serves().await;
+            first.farm.stand().await;
+        }
+        assert!(first.farm.leadership().is_none());
+        assert!(second.farm.stand().await.is_some(), "at once: the lease was given back");
+        first.faults.heal();
+        first.serves().await;
+        assert!(first.farm.stand().await.is_none());
     })
     .await;
 }

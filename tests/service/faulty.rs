@@ -99,6 +99,9 @@ fn is_of(write: &DocumentWrite, task: Option<TaskKey>) -> bool {
 #[async_trait]
 impl CommitStore for FaultyStore {
     async fn fence(&self) -> StoreResult<Generation> {
+        if self.faults.deaf.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
         self.inner.fence().await
     }
     async fn raise_fence(&self, from: Generation) -> StoreResult<Option<Generation>> {
