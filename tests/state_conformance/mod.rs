@@ -41,4 +41,5 @@ mod leases;
 mod model;
 mod phases;
 mod reports;
+mod server;
 mod twin;

@@ -101,6 +101,21 @@ impl Names {
         }
     }
 
+    /// The tables, without the runs' own keys.
+    pub(super) fn all(&self) -> [&str; 9] {
+        [
+            &self.runs,
+            &self.ranking,
+            &self.active,
+            &self.wtt,
+            &self.connections,
+            &self.seen,
+            &self.blocked,
+            &self.slots,
+            &self.dirty,
+        ]
+    }
+
     /// The run's identity ends each of its keys: `ack_dirty` reads it there.
     pub(super) fn run(&self, id: RunId) -> RunNames {
         let prefix = &self.prefix;

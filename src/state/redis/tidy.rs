@@ -22,6 +22,9 @@ const SLICE: usize = 200;
 /// Keys of older generations looked for at once.
 const KEYS: usize = 1000;
 
+/// In a cluster, so many generations are looked back at: each rebuild looks at those before it.
+const OLDER: u64 = 16;
+
 /// Between two looks at tables that didn't agree: what was under way has arrived by then.
 const SETTLED: Duration = Duration::from_millis(200);
 
@@ -168,6 +171,25 @@ impl RedisState {
 
     async fn unlink_older(&self, generation: Generation) -> StateResult<()> {
         let failed = |error: redis::RedisError| super::errors::state_error(&error);
+        if self.facts.mode == "cluster" {
+            // A walk through all keys would be one through some node's: go by the names that there were.
+            for older in generation.0.saturating_sub(OLDER)..generation.0 {
+                let names = Names::new(&self.base, Generation(older));
+                let mut list = redis::cmd("ZRANGE");
+                list.arg(&names.runs).arg(0).arg(-1);
+                let ids = self.link.send(&list, Way::Own).await.map_err(failed)?;
+                let ids: Vec<String> = redis::from_redis_value(ids)
+                    .map_err(|error| crate::state::StateError::Bug(error.to_string()))?;
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(names.all());
+                for id in ids.iter().filter_map(|id| RunId::parse(id)) {
+                    let run = names.run(id);
+                    unlink.arg(&[run.run, run.pending, run.tasks, run.live]);
+                }
+                self.link.send(&unlink, Way::Own).await.map_err(failed)?;
+            }
+            return Ok(());
+        }
         let mut cursor = "0".to_owned();
         loop {
             let mut scan = redis::cmd("SCAN");
