@@ -181,7 +181,7 @@ impl RedisState {
                 let ids: Vec<String> = redis::from_redis_value(ids)
                     .map_err(|error| crate::state::StateError::Bug(error.to_string()))?;
                 let mut unlink = redis::cmd("UNLINK");
-                unlink.arg(names.all());
+                unlink.arg(&names.all());
                 for id in ids.iter().filter_map(|id| RunId::parse(id)) {
                     let run = names.run(id);
                     unlink.arg(&[run.run, run.pending, run.tasks, run.live]);
