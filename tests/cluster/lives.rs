@@ -85,7 +85,10 @@ async fn a_leader_that_slept_through_its_lease_changes_nothing() {
     assert_eq!(drill.farm.leader().await, Some((successor, its_token)));
     let log = drill.farm.log(leader);
     eprintln!("periodic jobs that failed at it: {}", log.matches("a periodic job").count() - jobs_before);
-    assert!(log.contains("this process leads no more"), "it said nothing about having lost its lease:\n{log}");
+    assert!(
+        log.contains("this process leads no more"),
+        "it said nothing about having lost its lease:\n{log}"
+    );
     watch.finish();
     drill.finish().await;
 }
