@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 
 use super::Farm;
 use super::error::{ServiceError, ServiceResult};
@@ -190,7 +190,7 @@ impl Membership {
 
     /// The schedule of that generation is behind the store: it lost what was acknowledged.
     /// Returns whether that is new.
-    fn contradict(&self, generation: Generation) -> bool {
+    pub(super) fn contradict(&self, generation: Generation) -> bool {
         self.contradicted.fetch_max(generation.0, Ordering::AcqRel) < generation.0
     }
 
@@ -347,70 +347,6 @@ impl Farm {
     pub fn note_trouble(&self, error: &ServiceError) {
         if matches!(error, ServiceError::Outdated(_)) {
             self.membership.doubt();
-        }
-    }
-
-    /// Forgets everything that can be read again.
-    fn forget_all(&self) {
-        self.accounts.invalidate();
-        self.runs.forget_all();
-    }
-
-    /// Tells every replica, this one included, what changed behind what they may have cached. Best effort: caches end by
-    /// themselves.
-    pub(super) async fn tell(&self, note: Invalidation) {
-        self.take_note(&note).await;
-        if self.membership.shared
-            && let Err(error) = self.state.publish(&note).await
-        {
-            tracing::warn!(%error, ?note, "other replicas could not be told of a change; they learn of it later");
-        }
-    }
-
-    async fn heed(&self, mut notes: broadcast::Receiver<Invalidation>) {
-        loop {
-            match notes.recv().await {
-                Ok(note) => self.take_note(&note).await,
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    tracing::info!(
-                        missed,
-                        "notes of other replicas were missed; whatever is cached is dropped"
-                    );
-                    metrics::counter!("shoal_notes_missed_total").increment(missed);
-                    self.forget_all();
-                    self.reload_tables().await;
-                    self.membership.doubt();
-                }
-                Err(broadcast::error::RecvError::Closed) => {
-                    tokio::time::sleep(LOOK).await;
-                    notes = self.state.notes();
-                    self.forget_all();
-                }
-            }
-        }
-    }
-
-    /// Acts on what a replica told.
-    pub async fn take_note(&self, note: &Invalidation) {
-        match note {
-            Invalidation::User(username) => self.accounts.forget(username),
-            Invalidation::Run(run) => self.runs.forget(*run),
-            Invalidation::Tables => self.reload_tables().await,
-            Invalidation::Everything => {
-                self.forget_all();
-                self.reload_tables().await;
-            }
-            Invalidation::Contradicted(generation) => {
-                if *generation == self.generation() && self.membership.contradict(*generation) {
-                    self.membership.doubt();
-                }
-            }
-        }
-    }
-
-    async fn reload_tables(&self) {
-        if let Err(error) = self.load_own_tables().await {
-            tracing::warn!(%error, "the tables could not be read again; the old ones stay");
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod import;
 pub mod lookup;
 pub mod membership;
 pub mod nets;
+pub mod notes;
 pub mod pause;
 pub mod purge;
 pub mod read;

@@ -9,7 +9,7 @@ use shoal::service::Farm;
 use shoal::state::SchedulingState;
 
 use super::place::*;
-use crate::service::farm::{Worker, drawn};
+use crate::service::farm::{Worker, drawn, trust};
 
 /// What becomes of the replica that began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,4 +195,33 @@ async fn many_stops_at_once_are_one() {
         assert_eq!(count(&place.log().await, "stop_run"), 1);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_counted_once_whoever_writes_the_end() {
+    for then in [Then::Dies, Then::GoesOn] {
+        for commits in 0..5 {
+            over_a_file(async |place| {
+                let (first, second) = place.pair().await;
+                let run = first.approved(json!({ "num_games": 1000 })).await;
+                let worker = Worker::new(1, 7);
+                let key = second.task(&worker).await;
+                trust(&first.farm, "carol", 5000.0).await;
+                first.faults.answers_lost.store(true, Ordering::SeqCst);
+                first.faults.fail_after(commits);
+                drop(first.farm.stop_run(&worker.about(key, json!({ "message": "wrong bench" }))).await);
+                go_on(&place, &first, &second, Some(run), then).await;
+                place.check(run).await;
+                let doc = place.store.run(run).await.unwrap().unwrap().doc;
+                let what = format!("{then:?} after {commits} commits");
+                assert_eq!(
+                    (doc.get_bool("failed").ok(), doc.get_i32("failures").ok()),
+                    (Some(true), Some(1)),
+                    "{what}"
+                );
+                assert_eq!(count(&place.log().await, "stop_run"), 1, "{what}");
+            })
+            .await;
+        }
+    }
 }
