@@ -2,7 +2,7 @@
 //! same runtime, same client, in turn. Prints the ratio of the throughputs: turns are short and many and their order
 //! alternates, so that whatever else the machine does meets both, and outliers don't reach the medians.
 //!
-//! `cargo bench --bench beat_http`
+//! `cargo bench --bench beat_http`; with `SHOAL_BENCH_REDIS_URL=redis://…` the schedule is there.
 
 mod common;
 

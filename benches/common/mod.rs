@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shoal::domain::ids::RunId;
@@ -12,10 +13,13 @@ use shoal::domain::validate::{Body, WorkerRequest};
 use shoal::service::control::Control;
 use shoal::service::request_task::{Origin, TaskAnswer};
 use shoal::service::{Farm, FarmSettings};
+use shoal::state::SchedulingState;
 use shoal::state::memory::MemoryState;
+use shoal::state::redis::{RedisSettings, RedisState, RedisUrl};
 use shoal::store::SharedStore;
 use shoal::store::sqlite::{Mode, SqliteStore};
 use shoal::sys::clock::SystemClock;
+use shoal::sys::random;
 
 /// A farm that goes with its directory.
 pub struct BenchFarm {
@@ -24,7 +28,19 @@ pub struct BenchFarm {
     _dir: tempfile::TempDir,
 }
 
-/// Opens a farm on a temporary file.
+/// A schedule of its own on the Redis that `SHOAL_BENCH_REDIS_URL` names, if it names one.
+pub async fn redis() -> Option<Arc<RedisState>> {
+    let url = std::env::var("SHOAL_BENCH_REDIS_URL").ok()?;
+    let settings = RedisSettings {
+        url: RedisUrl::new(&url).expect("an address of Redis"),
+        prefix: format!("bench-{}", random::identity()),
+        deadline: Duration::from_secs(10),
+        pool: 4,
+    };
+    Some(RedisState::connect(&settings).await.expect("a Redis that answers"))
+}
+
+/// Opens a farm on a temporary file, its schedule in memory or, if one is named, on a Redis.
 pub async fn farm(runs: usize) -> (BenchFarm, Vec<RunId>) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = SqliteStore::open(dir.path().join("shoal.db"), Mode::Serve).expect("a new database");
@@ -35,7 +51,10 @@ pub async fn farm(runs: usize) -> (BenchFarm, Vec<RunId>) {
 /// A farm on an empty store, with one account and `runs` approved runs of a fixed number of games.
 pub async fn farm_on(store: SharedStore, runs: usize) -> (Arc<Farm>, Vec<RunId>) {
     let clock = Arc::new(SystemClock::new());
-    let state = Arc::new(MemoryState::new(clock.clone()));
+    let state: Arc<dyn SchedulingState> = match redis().await {
+        Some(state) => state,
+        None => Arc::new(MemoryState::new(clock.clone())),
+    };
     let settings = FarmSettings { request_slots: 64, ..FarmSettings::default() };
     let farm = Farm::new(state, store, clock, settings);
     farm.rebuild().await.expect("an empty schedule");

@@ -150,9 +150,10 @@ settings! {
     /// m, h).
     shutdown_grace: Duration = "10s", "--shutdown-grace", "SHOAL_SHUTDOWN_GRACE", "TIME", parse::duration;
 
-    /// Redis for the schedule, so that any number of servers share it: `redis://HOST:PORT`, or `rediss://` with TLS.
-    /// Durable data is then in MongoDB, which must be set, too. Better in the environment or the file than in a flag,
-    /// where others can read the password.
+    /// Redis (6.2 or later) or Valkey for the schedule, so that any number of servers share it:
+    /// `redis://USER:PASSWORD@HOST:PORT`, `redis+sentinel://HOST,HOST/SERVICE` or `redis+cluster://HOST,HOST`; `rediss` in
+    /// its place means TLS. Durable data is then in MongoDB, which must be set, too. Better in the environment or the
+    /// file than in a flag, where others can read the password.
     redis_url: Option<RedisUrl> = "none", "--redis-url", "SHOAL_REDIS_URL", "URL|none", parse::redis_url;
 
     /// Beginning of every key in Redis: farms that share a Redis need different ones, servers of one farm the same.

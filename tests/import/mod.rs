@@ -58,8 +58,11 @@ impl Fixture {
             bad_tasks.push(bad_task(&record).unwrap());
         }
         if let Some(own) = run.remove("shoal") {
-            let unmatched = own.as_document().unwrap().get_array("bad_tasks").unwrap();
-            bad_tasks.extend(unmatched.iter().map(|entry| entry.as_document().unwrap().clone()));
+            let own = own.as_document().unwrap();
+            let places = own.get_array("bad_task_places").unwrap();
+            for (place, entry) in places.iter().zip(own.get_array("bad_tasks").unwrap()) {
+                bad_tasks.insert(place.as_i64().unwrap() as usize, entry.as_document().unwrap().clone());
+            }
         }
         run.insert("tasks", tasks.iter().map(public_task).collect::<Vec<_>>());
         run.insert("bad_tasks", bad_tasks);
