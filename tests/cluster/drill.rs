@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shoal::simulate::audit::AuditOutcome;
 use shoal::simulate::report::{EndedBy, Report, Silent};
 use shoal::simulate::{SimulateError, SimulateOptions, run_observed};
 use shoal::sys::spawn;
@@ -113,20 +114,30 @@ impl Drill {
         let report = self.playing.await.unwrap().unwrap();
         self.prober.finish();
         drills::judge(&self.farm.desk(), &self.id, &report);
+        self.farm.assert_openings_disjoint(0, &self.id).await;
         self.farm.assert_unbroken().await;
         (self.farm, report)
     }
 
-    /// Ends the fleet, which leaves everything as it is: tasks are active and the run goes on. Nothing that it was told
-    /// may be broken.
-    pub async fn freeze(mut self) -> (Farm, String) {
+    /// Tells the fleet to end, which leaves everything as it is: tasks are active and the run goes on.
+    pub fn interrupt(&mut self) {
         self.prober.finish();
         drop(self.interrupt.take());
+    }
+
+    /// After that: nothing that the fleet was told may be broken.
+    pub async fn frozen(self) -> (Farm, String) {
         let report = self.playing.await.unwrap().unwrap();
         eprintln!("{}", report.summary());
         assert!(report.broken().is_empty(), "{:#?}", report.broken_details);
         assert_eq!(report.ended_by, EndedBy::Interrupt);
-        assert!(report.audits.iter().all(|audit| audit.looked_at > 0), "not audited: {}", report.summary());
+        assert!(!report.audits.is_empty(), "not audited: {}", report.summary());
+        assert!(
+            report.audits.iter().all(|audit| audit.outcome == AuditOutcome::Agrees),
+            "{:?}",
+            report.audits
+        );
+        self.farm.assert_openings_disjoint(0, &self.id).await;
         self.farm.assert_unbroken().await;
         (self.farm, self.id)
     }

@@ -206,6 +206,28 @@ impl Farm {
         Some(answer.error_for_status().unwrap().json().await.unwrap())
     }
 
+    /// All tasks of a run, as a replica shows them.
+    pub async fn tasks(&self, number: usize, id: &str) -> Vec<serde_json::Value> {
+        let mut tasks = Vec::new();
+        while let Some(task) = self.try_read(number, &format!("/api/get_task/{id}/{}", tasks.len())).await {
+            tasks.push(task);
+        }
+        tasks
+    }
+
+    /// I20, for every task of a run, whoever had it: opening ranges don't overlap.
+    pub async fn assert_openings_disjoint(&self, number: usize, id: &str) {
+        let tasks = self.tasks(number, id).await;
+        let range = |task: &serde_json::Value| {
+            let start = task["start"].as_u64().unwrap();
+            (start, start + task["num_games"].as_u64().unwrap())
+        };
+        let mut ranges: Vec<_> = tasks.iter().map(range).enumerate().map(|(n, range)| (range, n)).collect();
+        ranges.sort_unstable();
+        let overlaps: Vec<_> = ranges.windows(2).filter(|pair| pair[0].0.1 > pair[1].0.0).collect();
+        assert!(overlaps.is_empty(), "I20: (openings, task): {overlaps:?}");
+    }
+
     /// Whether a run is shown as finished; false where that can't be learnt now.
     pub async fn is_finished(&self, number: usize, id: &str) -> bool {
         let Ok(answer) = self.client.get(self.address(number, &format!("/api/get_run/{id}"))).send().await

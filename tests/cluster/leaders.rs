@@ -15,8 +15,8 @@ use super::metrics::Metrics;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// One look: the replicas that lead, with their tokens.
-type Look = (Instant, Vec<(usize, u64)>);
+/// When a replica was seen to lead, which, and with which token.
+type Look = (Instant, usize, u64);
 
 /// The one who looks; it ends when dropped.
 pub struct LeaderWatch {
@@ -37,39 +37,32 @@ impl LeaderWatch {
     /// Until it has seen somebody lead with this token: what follows is measured from there.
     pub async fn sees(&self, token: u64) {
         let began = stopwatch();
-        let seen = |look: &Look| look.1.iter().any(|(_, its)| *its == token);
+        let seen = |look: &Look| look.2 == token;
         while !self.looks.lock().iter().rev().any(seen) {
             assert!(began.elapsed() < Duration::from_secs(20), "nobody was seen to lead with {token}");
             tokio::time::sleep(LOOK / 2).await;
         }
     }
 
-    /// Times without a leader between two leaders.
+    /// Times without a leader, one for each change of leaders: from the last sight of one to the first of the next.
     pub fn gaps(&self) -> Vec<Duration> {
-        let mut gaps = Vec::new();
-        let mut last: Option<(Instant, Vec<u64>)> = None;
-        let looks = self.looks.lock();
-        for (at, leading) in looks.iter().filter(|(_, leading)| !leading.is_empty()) {
-            let tokens: Vec<u64> = leading.iter().map(|(_, token)| *token).collect();
-            if let Some((then, before)) = &last
-                && tokens.iter().all(|token| !before.contains(token))
-            {
-                gaps.push(at.duration_since(*then));
-            }
-            last = Some((*at, tokens));
+        let mut terms: BTreeMap<u64, (Instant, Instant)> = BTreeMap::new();
+        for (at, _, token) in self.looks.lock().iter() {
+            let (first, last) = terms.entry(*token).or_insert((*at, *at));
+            (*first, *last) = ((*first).min(*at), (*last).max(*at));
         }
-        gaps
+        let mut terms: Vec<_> = terms.into_values().collect();
+        terms.sort_unstable();
+        terms.windows(2).map(|pair| pair[1].0.saturating_duration_since(pair[0].1)).collect()
     }
 
-    /// Ends it. Nobody may have led with another's token, as long as Redis remembers what it gave out.
+    /// Ends it. Nobody may have led with another's token.
     pub fn finish(&self) {
         self.looking.abort();
         let mut holders: BTreeMap<u64, usize> = BTreeMap::new();
-        for (_, leading) in self.looks.lock().iter() {
-            for (number, token) in leading {
-                let holder = holders.entry(*token).or_insert(*number);
-                assert_eq!(holder, number, "two replicas led with the token {token}");
-            }
+        for (_, number, token) in self.looks.lock().iter() {
+            let holder = holders.entry(*token).or_insert(*number);
+            assert_eq!(holder, number, "two replicas led with the token {token}");
         }
         assert!(!holders.is_empty(), "nobody ever led");
     }
@@ -84,15 +77,15 @@ impl Drop for LeaderWatch {
 async fn look(addresses: Vec<String>, looks: Arc<Mutex<Vec<Look>>>) {
     let client = web::client().timeout(Duration::from_millis(1500)).build().unwrap();
     loop {
-        let ask = async |address: &String| {
-            let answer = client.get(address).send().await.ok()?;
-            let metrics = Metrics::parse(&answer.text().await.ok()?);
-            (metrics.sum("shoal_leader") > 0.0).then(|| metrics.sum("shoal_leader_token") as u64)
+        let ask = async |(number, address): (usize, &String)| {
+            let Ok(answer) = client.get(address).send().await else { return };
+            let Ok(text) = answer.text().await else { return };
+            let metrics = Metrics::parse(&text);
+            if metrics.sum("shoal_leader") > 0.0 {
+                looks.lock().push((stopwatch(), number, metrics.sum("shoal_leader_token") as u64));
+            }
         };
-        let began = stopwatch();
-        let tokens = futures::future::join_all(addresses.iter().map(ask)).await;
-        let leading = tokens.into_iter().enumerate().filter_map(|(number, token)| Some((number, token?)));
-        looks.lock().push((began, leading.collect()));
+        futures::future::join_all(addresses.iter().enumerate().map(ask)).await;
         tokio::time::sleep(LOOK).await;
     }
 }

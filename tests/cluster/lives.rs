@@ -61,6 +61,7 @@ async fn whoever_is_killed_nothing_acknowledged_is_lost() {
     eprintln!("times without a leader: {:?}", watch.gaps());
     eprintln!("longest time without an assignment: {:?}", drill.prober.longest_pause());
     watch.finish();
+    assert!(watch.gaps().len() >= leaders_killed, "{:?}", watch.gaps());
     drill.finish().await;
 }
 
@@ -114,6 +115,7 @@ async fn a_rolling_restart_costs_no_worker_anything() {
     eprintln!("times without a leader: {:?}", watch.gaps());
     eprintln!("longest time without an assignment: {:?}", drill.prober.longest_pause());
     watch.finish();
+    assert!(!watch.gaps().is_empty(), "the office never moved");
     // Two seconds (L3) where nothing else is done on the machine; much less than the lease in any case.
     assert!(watch.gaps().iter().all(|gap| *gap < Duration::from_secs(8)), "{:?}", watch.gaps());
     drill.finish().await;

@@ -92,8 +92,31 @@ async fn an_emptied_redis_is_filled_again_and_holds_what_it_held() {
         healed(&mut drill, began, stopwatch(), &format!("FLUSHALL {}", number + 1)).await;
     }
     eprintln!("longest time without an assignment: {:?}", drill.prober.longest_pause());
-    let (mut farm, id) = drill.freeze().await;
+    drill.interrupt();
+    let (mut farm, id) = drill.frozen().await;
     assert_rebuild_changes_nothing(&mut farm, &redis, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_dies_at_once_what_was_acknowledged_is_in_the_store() {
+    let _turn = turn().await;
+    let Some((redis, mut drill)) = at_work("at once").await else { return };
+    let replicas = drill.farm.replicas.len();
+    tokio::time::sleep(scale().between).await;
+    redis.flush();
+    for number in 0..replicas {
+        drill.farm.kill(number);
+    }
+    // Nobody repeats anything afterwards, so a report that was lost stays lost.
+    drill.interrupt();
+    for number in 0..replicas {
+        drill.farm.run(number);
+    }
+    for number in 0..replicas {
+        drill.farm.ready(number).await;
+    }
+    drill.farm.seen_by_balancer().await;
+    drill.frozen().await;
 }
 
 /// I15: what is rebuilt equals what was there at rest, but for clocks. Every replica shows the same.
@@ -128,12 +151,8 @@ async fn at_rest(farm: &Farm, id: &str) -> Value {
     for number in 0..farm.replicas.len() {
         let mut run = farm.read(number, &format!("/api/get_run/{id}")).await;
         without_clocks(&mut run);
-        let mut tasks = Vec::new();
-        while let Some(mut task) = farm.try_read(number, &format!("/api/get_task/{id}/{}", tasks.len())).await
-        {
-            without_clocks(&mut task);
-            tasks.push(task);
-        }
+        let mut tasks = farm.tasks(number, id).await;
+        tasks.iter_mut().for_each(without_clocks);
         shown.push(serde_json::json!({ "run": run, "tasks": tasks }));
     }
     let first = shown.swap_remove(0);
