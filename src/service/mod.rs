@@ -96,7 +96,7 @@ impl Default for FarmSettings {
     fn default() -> Self {
         Self {
             request_slots: 5,
-            slot_ttl: Duration::from_secs(10),
+            slot_ttl: Duration::from_secs(3),
             request_wait: Duration::from_secs(5),
             max_unpacked_pgn: 4 << 30,
             nn_url: None,
