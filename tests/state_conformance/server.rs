@@ -13,10 +13,10 @@ use crate::cluster::redis::{RedisServer, Variant};
 
 /// Keys of a farm on a server.
 async fn keys(url: &str, prefix: &str) -> Vec<String> {
-    let client = redis::Client::open(url).unwrap();
+    let client = ::redis::Client::open(url).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let mut keys: Vec<String> =
-        redis::cmd("KEYS").arg(format!("*{prefix}*")).query_async(&mut connection).await.unwrap();
+        ::redis::cmd("KEYS").arg(format!("*{prefix}*")).query_async(&mut connection).await.unwrap();
     keys.sort();
     keys
 }
@@ -68,12 +68,12 @@ async fn an_emptied_server_is_not_loaded_and_another_history_is_foreign() {
     assert_eq!(state.generation().await.unwrap(), None);
     assert!(state.set_generation(G, LoadState::Loading).await.unwrap());
     assert!(state.set_generation(G, LoadState::Loaded).await.unwrap());
-    let client = redis::Client::open(server.url()).unwrap();
+    let client = ::redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     // Demoted and promoted again: its run id and its clients' connections stay, its history is another.
     for master in [["127.0.0.1", "1"], ["NO", "ONE"]] {
-        let _: redis::Value =
-            redis::cmd("REPLICAOF").arg(&master).query_async(&mut connection).await.unwrap();
+        let _: ::redis::Value =
+            ::redis::cmd("REPLICAOF").arg(&master).query_async(&mut connection).await.unwrap();
     }
     assert_eq!(state.generation().await.unwrap_err(), StateError::Foreign);
     let late = state.load_run(G, load(RunKind::Games, 10)).await;
@@ -83,10 +83,10 @@ async fn an_emptied_server_is_not_loaded_and_another_history_is_foreign() {
         !state.set_generation(G, LoadState::Loaded).await.unwrap(),
         "what was loaded is gone with its history"
     );
-    let _: redis::Value = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+    let _: ::redis::Value = ::redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
     assert_eq!(state.generation().await.unwrap(), None);
     assert_eq!(state.read_runs().await.unwrap_err(), StateError::NotLoaded);
     // Scripts that were forgotten are sent again.
-    let _: redis::Value = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut connection).await.unwrap();
+    let _: ::redis::Value = ::redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut connection).await.unwrap();
     assert!(state.set_generation(Generation(2), LoadState::Loading).await.unwrap());
 }
