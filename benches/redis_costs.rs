@@ -107,24 +107,24 @@ async fn schedule(runs: usize, tasks: usize) -> (Arc<RedisState>, Vec<RunId>) {
 }
 
 /// A second way to the server, for its statistics.
-struct Server(redis::aio::MultiplexedConnection);
+struct Server(::redis::aio::MultiplexedConnection);
 
 impl Server {
     async fn connect() -> Self {
         let url = std::env::var("SHOAL_BENCH_REDIS_URL").expect("SHOAL_BENCH_REDIS_URL");
-        let client = redis::Client::open(url).expect("an address");
+        let client = ::redis::Client::open(url).expect("an address");
         Self(client.get_multiplexed_async_connection().await.expect("a connection"))
     }
 
     async fn reset(&mut self) {
-        let _: redis::Value =
-            redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut self.0).await.expect("an answer");
+        let _: ::redis::Value =
+            ::redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut self.0).await.expect("an answer");
     }
 
     /// Microseconds of scripts since the reset, and their number.
     async fn spent(&mut self) -> (f64, f64) {
         let text: String =
-            redis::cmd("INFO").arg("commandstats").query_async(&mut self.0).await.expect("an answer");
+            ::redis::cmd("INFO").arg("commandstats").query_async(&mut self.0).await.expect("an answer");
         let line = text.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap_or_default();
         let of = |name: &str| {
             let value = line.split([':', ',']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
