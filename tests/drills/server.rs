@@ -130,8 +130,11 @@ pub fn approved_run(data: &Path, name: &str) -> String {
 }
 
 /// An approved sequential test that nothing decides, for engines that differ by about one Elo; returns its id.
+///
+/// A large fleet gets tasks of few games, or a part of it would have all there are.
 pub fn undecided_run(data: &Path, name: &str) -> String {
-    approved(data, name, &["--elo0", "0.9", "--elo1", "1.1"])
+    let tc = if std::env::var_os("SHOAL_LONG").is_some() { "60+0.6" } else { "10+0.1" };
+    approved(data, name, &["--elo0", "0.9", "--elo1", "1.1", "--tc", tc])
 }
 
 /// An approved test of so many games, so long that a task is of few of them; returns its id.
