@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bson::doc;
 use bson::oid::ObjectId;
+use futures::stream::{self, StreamExt};
 use shoal::domain::action::{CloseCause, CloseKind};
 use shoal::domain::capacity::worker_cap;
 use shoal::domain::eligibility::{Candidate, Ranking, RunArgsFacts, WorkerFacts, eligible_in_order};
@@ -29,7 +30,10 @@ use shoal::sys::{clock, random, spawn};
 const G: Generation = Generation(1);
 
 /// Calls of each script.
-const CALLS: usize = 200;
+const CALLS: usize = 2000;
+
+/// Calls under way at once.
+const AT_ONCE: usize = 16;
 
 /// Clients that ask for tasks at once.
 const CLIENTS: usize = 64;
@@ -203,8 +207,10 @@ async fn costs(runs: usize, tasks: usize) -> BTreeMap<&'static str, f64> {
     macro_rules! measure {
         ($name:literal, $calls:expr, |$n:ident| $call:expr) => {{
             server.reset().await;
-            for $n in 0..$calls {
-                let _ = $call.await.expect($name);
+            // One after the other would measure a server that falls asleep between two calls.
+            let mut under_way = stream::iter((0..$calls).map(|$n| $call)).buffer_unordered(AT_ONCE);
+            while let Some(answer) = under_way.next().await {
+                let _ = answer.expect($name);
             }
             let (spent, calls) = server.spent().await;
             costs.insert($name, spent / calls);
@@ -229,11 +235,14 @@ async fn costs(runs: usize, tasks: usize) -> BTreeMap<&'static str, f64> {
     measure!("lease_read", CALLS, |_n| state.lease_read(LeaseName::Leader));
     measure!("semaphore_acquire", CALLS, |n| state.semaphore_acquire(admission(fresh(n))));
     measure!("assign_task", CALLS, |n| state.assign_task(G, assignment(run_ids[n % runs], fresh(n))));
-    measure!("beat", CALLS, |n| {
-        let who = caller(key(n), number(n));
+    // As many go together as arrive together: a call's time, and a heartbeat's part of it.
+    measure!("beats (a call)", 10 * CALLS, |n| {
+        let who = caller(key(n % CALLS), number(n % CALLS));
         let state = state.clone();
         async move { state.beat(G, &who).await }
     });
+    let (spent, _) = server.spent().await;
+    costs.insert("beats (each)", spent / (10 * CALLS) as f64);
     // Enough of them that each task remembers sixteen bodies.
     measure!("update_task", 20 * CALLS, |n| {
         let n_task = n % CALLS;
@@ -278,15 +287,8 @@ async fn costs(runs: usize, tasks: usize) -> BTreeMap<&'static str, f64> {
         .iter()
         .map(|task| DurableAck::Task { key: task.record.key, version: task.record.version, told: true })
         .collect();
-    for size in [1, 100] {
-        let name = if size == 1 { "ack_dirty (1)" } else { "ack_dirty (100)" };
-        server.reset().await;
-        for slice in acks.chunks(size).filter(|slice| slice.len() == size) {
-            state.ack_dirty(G, slice).await.expect("noted");
-        }
-        let (spent, calls) = server.spent().await;
-        costs.insert(name, spent / calls.max(1.0));
-    }
+    measure!("ack_dirty (one)", acks.len(), |n| state.ack_dirty(G, &acks[n..=n]));
+    measure!("ack_dirty (ten)", acks.len() / 10, |n| state.ack_dirty(G, &acks[10 * n..10 * n + 10]));
     measure!("block_worker", CALLS, |n| {
         let name = worker(n).short_name;
         let state = state.clone();
@@ -304,17 +306,20 @@ async fn costs(runs: usize, tasks: usize) -> BTreeMap<&'static str, f64> {
         }
     ));
     let finishing = operation();
-    measure!("set_phase", 1, |_n| state.set_phase(
-        G,
-        SetPhase {
-            run: run_ids[0],
-            from: Phase::Running,
-            to: Phase::Finishing,
-            operation: finishing.clone(),
-            write_id: random::write_id(),
-        }
-    ));
-    measure!("close_slice (10)", (each / 10).clamp(1, 5), |_n| state.close_slice(
+    let set_phase = |run, from, to| {
+        state.set_phase(
+            G,
+            SetPhase { run, from, to, operation: finishing.clone(), write_id: random::write_id() },
+        )
+    };
+    // There and back again.
+    measure!("set_phase", CALLS, |n| if n / runs % 2 == 0 {
+        set_phase(run_ids[n % runs], Phase::Running, Phase::Finishing)
+    } else {
+        set_phase(run_ids[n % runs], Phase::Finishing, Phase::Running)
+    });
+    set_phase(run_ids[0], Phase::Running, Phase::Finishing).await.expect("a phase");
+    measure!("close_slice (ten)", (each / 10).clamp(1, 5), |_n| state.close_slice(
         G,
         CloseSlice { run: run_ids[0], operation: finishing.id, limit: 10, write_id: random::write_id() }
     ));

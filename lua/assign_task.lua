@@ -35,11 +35,11 @@ if member then
   old_keys.ranking, old_keys.active, old_keys.connections = KEYS[7], KEYS[5], KEYS[6]
   old = held(old_keys.tasks, old_n)
   local what, seconds = standing(old, seen, ARGV[6], now)
-  local packed = cmsgpack.pack(old)
   if what == 'duplicate' then
-    return { 'DUPLICATE', int(seconds), member, packed, seen }
+    return { 'DUPLICATE', int(seconds), member, cmsgpack.pack(old), seen }
   end
   if what == 'unanswered' then
+    local packed = cmsgpack.pack(old)
     redis.call('ZREM', KEYS[9], ARGV[13])
     deliver(old_keys.tasks, old_n, old)
     return { 'REPEATED', member, packed, seen }
@@ -48,7 +48,8 @@ end
 if tonumber(redis.call('HGET', KEYS[6], ARGV[9]) or '0') >= tonumber(ARGV[11]) then
   return { 'MACHINE' }
 end
-local run = redis.call('HMGET', KEYS[11], 'ph', 'av', 'kind', 'ng', 'committed', 'nt', 'ns', 'workers', 'cores', 'total', 'v', 'itp', 'rec')
+local run = redis.call('HMGET', KEYS[11], 'ph', 'av', 'kind', 'ng', 'committed', 'nt', 'ns', 'workers', 'cores', 'total', 'v', 'itp', 'rec',
+  'prio')
 if run[1] ~= 'running' or run[2] ~= ARGV[4] then
   return { 'STALERUN' }
 end
@@ -67,30 +68,30 @@ local size = math.min(tonumber(ARGV[12]), remaining)
 -- Everything is checked; from here on nothing can fail.
 local n = run[6]
 local new = ARGV[3] .. '/' .. string.format('%010d', tonumber(n))
+local cores, committed = int(tonumber(run[9]) + tonumber(ARGV[8])), int(tonumber(run[5]) + size)
 redis.call('HSET', KEYS[11],
   'nt', int(tonumber(n) + 1),
   'ns', int(tonumber(run[7]) + size),
   'workers', int(tonumber(run[8]) + 1),
-  'cores', int(tonumber(run[9]) + tonumber(ARGV[8])),
-  'committed', int(tonumber(run[5]) + size),
+  'cores', cores,
+  'committed', committed,
   'total', int(tonumber(run[10]) + size),
   'v', int(tonumber(run[11]) + 1),
   'w', ARGV[14])
-rank(KEYS[7], KEYS[11], ARGV[3])
+rank_as(KEYS[7], ARGV[3], run[2], cores, committed, run[4], run[14], run[12])
 local at = int(now)
-local task = { '1', '0', at, ARGV[1], ARGV[14], int(size), run[7], '1', at, '0,0,0,0,0,0,0,0,0,0', '1', ARGV[7], ARGV[6], ARGV[5], ARGV[8],
-  ARGV[9], '0', '', '', '', '', '', '', '', '', ARGV[10], '' }
-keep(KEYS[12], n, task)
+local task = { ARGV[6], ARGV[7], '1', '0', '1', '0', at, ARGV[1], ARGV[14], int(size), run[7], at, '0,0,0,0,0,0,0,0,0,0', '1', ARGV[5],
+  ARGV[8], ARGV[9], '', '', '', '', '', '', '', '', ARGV[10], '' }
+local kept = keep(KEYS[12], n, task)
 redis.call('ZADD', KEYS[13], n, n)
 redis.call('ZADD', KEYS[10], at, new)
 redis.call('ZADD', KEYS[5], at, new)
 redis.call('HINCRBY', KEYS[6], ARGV[9], 1)
-local answer = { 'CLAIMED', new, cmsgpack.pack(task), at, run[12], run[13] }
+local answer = { 'CLAIMED', new, kept, at, run[12], run[13] }
 if old then
   release(old_keys, old_id, old_n, member, old, games_of(counts(old[STATS])), ARGV[15])
   close(old, now, 'stale', '', ARGV[16])
-  write(old_keys.tasks, old_n, member, old, ARGV[15], KEYS[10], now)
-  answer[7], answer[8], answer[9] = member, cmsgpack.pack(old), at
+  answer[7], answer[8], answer[9] = member, write(old_keys.tasks, old_n, member, old, ARGV[15], KEYS[10], now), at
 end
 redis.call('HSET', KEYS[4], ARGV[5], new)
 -- What the worker has seen: the latest run, then each of them once.

@@ -24,8 +24,8 @@ for _, n in ipairs(slice) do
   local task = held(KEYS[3], n)
   release(at, ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
   close(task, now, '', '', '')
-  write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now)
+  local kept = write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now)
   local last = #answer
-  answer[last + 1], answer[last + 2], answer[last + 3] = member, cmsgpack.pack(task), task[LU]
+  answer[last + 1], answer[last + 2], answer[last + 3] = member, kept, task[LU]
 end
 return answer

@@ -27,7 +27,7 @@ else
   if not task then
     return { 'NORUN' }
   end
-  local _, seen = view(task, KEYS[6], member)
+  local seen = task[ACT] == '1' and redis.call('ZSCORE', KEYS[6], member) or task[LU]
   if tonumber(seen) > tonumber(ARGV[11]) then
     return { 'STILL' }
   end
@@ -38,5 +38,5 @@ end
 local at = { run = KEYS[2], live = KEYS[4], ranking = KEYS[5], active = KEYS[6], connections = KEYS[7] }
 release(at, ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
 close(task, now, ARGV[7], ARGV[8], ARGV[9])
-write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now)
-return { 'DONE', view(task, KEYS[6], member) }
+local kept = write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now)
+return { 'DONE', view(task, KEYS[6], member, kept) }

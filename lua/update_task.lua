@@ -77,8 +77,8 @@ local at = { run = KEYS[2], live = KEYS[5], ranking = KEYS[6], active = KEYS[7],
 if wrong then
   release(at, ARGV[3], n, member, task, before, write_id)
   close(task, now, '', '', '')
-  write(KEYS[4], n, member, task, write_id, KEYS[9], now)
-  return { 'REFUSED', wrong, int(before), view(task, KEYS[7], member) }
+  local kept = write(KEYS[4], n, member, task, write_id, KEYS[9], now)
+  return { 'REFUSED', wrong, int(before), view(task, KEYS[7], member, kept) }
 end
 
 -- Everything is checked; from here on nothing can fail.
@@ -135,5 +135,5 @@ if complete then
   close(task, now, 'completed', '', ARGV[12])
 end
 -- The report and the closing are one step, hence one version.
-write(KEYS[4], n, member, task, write_id, KEYS[9], now)
-return fold_view(KEYS[2], KEYS[3], { 'ACCEPTED', complete and '0' or '1', cmsgpack.pack(task), int(now) })
+local kept = write(KEYS[4], n, member, task, write_id, KEYS[9], now)
+return fold_view(KEYS[2], KEYS[3], { 'ACCEPTED', complete and '0' or '1', kept, int(now) })

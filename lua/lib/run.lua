@@ -1,9 +1,13 @@
 -- A run's hash, and its row in the ranking table, which holds running runs only.
 
+-- Writes the row: `id|av|cores|committed|ng|prio|itp`.
+local function rank_as(ranking, id, av, cores, committed, ng, prio, itp)
+  redis.call('HSET', ranking, id, table.concat({ id, av, cores, committed, ng, prio, itp }, '|'))
+end
+
 -- Rewrites the row from the hash.
 local function rank(ranking, run, id)
-  local row = redis.call('HMGET', run, 'av', 'cores', 'committed', 'ng', 'prio', 'itp')
-  redis.call('HSET', ranking, id, table.concat(row, '|'))
+  rank_as(ranking, id, unpack(redis.call('HMGET', run, 'av', 'cores', 'committed', 'ng', 'prio', 'itp')))
 end
 
 -- What the caller gets of a run; the order is the one of src/state/redis/run_codec.rs.
@@ -30,25 +34,21 @@ end
 -- Takes an active task that will have played `games` out of the run's aggregates and of the tables.
 -- `at`: run, live, ranking, active, connections: their keys.
 local function release(at, id, n, member, task, games, write_id)
-  local there = redis.call('HMGET', at.run, 'workers', 'cores', 'committed', 'v')
-  local committed = math.max(0, tonumber(there[3]) + games - tonumber(task[NG]))
+  local there = redis.call('HMGET', at.run, 'workers', 'cores', 'committed', 'v', 'ph', 'av', 'ng', 'prio', 'itp')
+  local cores = int(math.max(0, tonumber(there[2]) - tonumber(task[CONC])))
+  local committed = int(math.max(0, tonumber(there[3]) + games - tonumber(task[NG])))
   redis.call('HSET', at.run,
     'workers', int(math.max(0, tonumber(there[1]) - 1)),
-    'cores', int(math.max(0, tonumber(there[2]) - tonumber(task[CONC]))),
-    'committed', int(committed),
+    'cores', cores,
+    'committed', committed,
     'v', int(tonumber(there[4]) + 1),
     'w', write_id)
   redis.call('ZREM', at.active, member)
   redis.call('ZREM', at.live, n)
-  if redis.call('HEXISTS', at.ranking, id) == 1 then
-    rank(at.ranking, at.run, id)
+  if there[5] == 'running' then
+    rank_as(at.ranking, id, there[6], cores, committed, there[7], there[8], there[9])
   end
-  if task[HAS] == '1' then
-    local open = redis.call('HGET', at.connections, task[ADDR])
-    if open and tonumber(open) > 1 then
-      redis.call('HINCRBY', at.connections, task[ADDR], -1)
-    elseif open then
-      redis.call('HDEL', at.connections, task[ADDR])
-    end
+  if task[HAS] == '1' and redis.call('HINCRBY', at.connections, task[ADDR], -1) <= 0 then
+    redis.call('HDEL', at.connections, task[ADDR])
   end
 end

@@ -2,7 +2,9 @@
 -- and its key is known before its number is. A task is active or not yet durable, or it isn't here.
 -- The order of the fields is the one of src/state/redis/task_codec.rs.
 
-local V, DV, DS, G, W, NG, START, ACT, LU, STATS, HAS, USER, UKEY, NAME, CONC, ADDR, ANS, DIG, TAIL, ROUND, RSIG, CK, CM, CT, CI,
+-- Whose it is, and that it is alive, come first: a heartbeat compares that beginning and unpacks nothing.
+
+local UKEY, USER, ACT, ANS, V, DV, DS, G, W, NG, START, LU, STATS, HAS, NAME, CONC, ADDR, DIG, TAIL, ROUND, RSIG, CK, CM, CT, CI,
   INFO, REST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27
 
 local function held(tasks, n)
@@ -10,14 +12,18 @@ local function held(tasks, n)
   return packed and cmsgpack.unpack(packed)
 end
 
+-- Returns the task as it is kept.
 local function keep(tasks, n, task)
-  redis.call('HSET', tasks, n, cmsgpack.pack(task))
+  local packed = cmsgpack.pack(task)
+  redis.call('HSET', tasks, n, packed)
+  return packed
 end
 
--- The task as it goes to the caller: packed, and its last sign of life, which is kept in `active` while it is active.
-local function view(task, active, member)
+-- The task as it goes to the caller: packed (again, unless the caller has it), and its last sign of life, which is kept in
+-- `active` while it is active.
+local function view(task, active, member, packed)
   local seen = task[ACT] == '1' and redis.call('ZSCORE', active, member)
-  return cmsgpack.pack(task), seen or task[LU]
+  return packed or cmsgpack.pack(task), seen or task[LU]
 end
 
 -- Members of `active`, `dirty` and the worker map: `<run>/<number in ten digits>`.
@@ -45,6 +51,7 @@ local function identify(next, tasks, n, unique_key, username)
 end
 
 -- Gives a changed task its new version and keeps it; `dirty` holds the age of the oldest version that isn't durable.
+-- Returns it as it is kept.
 local function write(tasks, n, member, task, write_id, dirty, now)
   task[G] = ARGV[1]
   task[V] = int(tonumber(task[V]) + 1)
@@ -53,7 +60,7 @@ local function write(tasks, n, member, task, write_id, dirty, now)
     task[DS] = int(now)
     redis.call('ZADD', dirty, task[DS], member)
   end
-  keep(tasks, n, task)
+  return keep(tasks, n, task)
 end
 
 -- The task's side of its closing.

@@ -101,11 +101,9 @@ impl Drill {
         Some(Self { farm, id, prober, interrupt: Some(interrupt), playing })
     }
 
-    /// Waits for the end of the run, or brings it about, and judges everything. The long form lets it end by itself.
-    pub async fn finish(mut self) -> Report {
-        if !long() {
-            self.stop_run();
-        }
+    /// Brings the end of the run about, and judges everything.
+    pub async fn finish(self) -> Report {
+        run(&self.farm.desk(), &["run", "stop", &self.id, "--by", "author"]);
         self.finish_by_itself().await.1
     }
 
@@ -140,11 +138,6 @@ impl Drill {
         self.farm.assert_openings_disjoint(0, &self.id).await;
         self.farm.assert_unbroken().await;
         (self.farm, self.id)
-    }
-
-    fn stop_run(&mut self) {
-        let desk = self.farm.desk();
-        run(&desk, &["run", "stop", &self.id, "--by", "author"]);
     }
 }
 

@@ -45,7 +45,7 @@ async fn a_new_generation_takes_what_older_ones_left() {
             assert!(state.set_generation(Generation(generation), LoadState::Loaded).await.unwrap());
         }
         let of = |generation: u64, keys: &[String]| {
-            keys.iter().filter(|key| key.contains(&format!("}}:1:{generation}:"))).count()
+            keys.iter().filter(|key| key.contains(&format!("}}:2:{generation}:"))).count()
         };
         let mut left = keys(&plain, &prefix).await;
         for _ in 0..300 {

@@ -183,10 +183,6 @@ fn open(reply: &mut Reply) -> StateResult<OpenRequest> {
         }
         None => (Vec::new(), None),
     };
-    let mut ranking = Vec::new();
-    while !reply.is_empty() {
-        let (run, numbers) = (reply.text()?, reply.text()?);
-        ranking.push(row(&run, &numbers)?);
-    }
+    let ranking = reply.text()?.lines().map(row).collect::<StateResult<_>>()?;
     Ok(OpenRequest { ranking, seen, last_run })
 }

@@ -75,7 +75,7 @@ impl Link {
         answer
     }
 
-    fn deadline(&self, way: Way) -> Duration {
+    pub(super) fn deadline(&self, way: Way) -> Duration {
         match way {
             Way::Shared => self.settings.deadline,
             Way::Own => self.settings.deadline * PATIENT,

@@ -3,6 +3,7 @@
 //! section 1). What the scripts keep where is told in `ARCHITECTURE.md`.
 
 mod assign;
+mod beats;
 mod breaker;
 mod dirty;
 mod errors;
@@ -30,6 +31,7 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
+use self::beats::Beats;
 use self::errors::{Class, class, state_error};
 pub use self::facts::RedisFacts;
 use self::keys::{Base, Names};
@@ -52,6 +54,7 @@ pub struct RedisState {
     /// Whether this process fills a generation that doesn't serve yet.
     loading: AtomicBool,
     notes: broadcast::Sender<Invalidation>,
+    beats: Beats,
     facts: RedisFacts,
 }
 
@@ -79,8 +82,17 @@ impl RedisState {
         let (notes, _) = broadcast::channel(NOTES);
         let known = RwLock::new(Arc::new(Names::new(&base, Generation(0))));
         let loading = AtomicBool::new(false);
-        let state =
-            Arc::new_cyclic(|me| Self { me: me.clone(), link, base, clock, known, loading, notes, facts });
+        let state = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            link,
+            base,
+            clock,
+            known,
+            loading,
+            notes,
+            beats: Beats::default(),
+            facts,
+        });
         notes::listen(&state);
         state.teach().await;
         Ok(state)
@@ -247,7 +259,7 @@ impl SchedulingState for RedisState {
     }
 
     async fn beat(&self, generation: Generation, who: &Caller) -> StateResult<BeatOutcome> {
-        self.note_beat(&self.names(generation), who).await
+        self.beats.note(self, self.names(generation), who).await
     }
 
     async fn update_task(&self, generation: Generation, request: UpdateTask) -> StateResult<UpdateOutcome> {

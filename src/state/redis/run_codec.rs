@@ -144,11 +144,11 @@ pub(super) fn fold(reply: &mut Reply) -> StateResult<FoldView> {
 }
 
 /// Reads a row of the ranking table.
-pub(super) fn row(run: &str, text: &str) -> StateResult<RankingRow> {
+pub(super) fn row(text: &str) -> StateResult<RankingRow> {
     let parsed = || {
         let mut parts = text.split('|');
         Some(RankingRow {
-            run: RunId::parse(run)?,
+            run: RunId::parse(parts.next()?)?,
             args_version: parts.next()?.parse().ok()?,
             cores: parts.next()?.parse().ok()?,
             committed_games: parts.next()?.parse().ok()?,

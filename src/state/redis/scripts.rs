@@ -60,7 +60,7 @@ scripts! {
     LOAD_TASKS = "load_tasks" [guard, load];
     UNLOAD_RUN = "unload_run" [guard];
     ASSIGN_TASK = "assign_task" [guard, lease, task, counts, run, standing];
-    BEAT = "beat" [guard, task];
+    BEATS = "beats" [guard, task];
     UPDATE_TASK = "update_task" [guard, task, counts, run];
     BEGIN_SPSA = "begin_spsa" [guard, task];
     CLOSE_TASK = "close_task" [guard, lease, task, counts, run];

@@ -191,7 +191,6 @@ fn read_rest(bytes: &[u8]) -> StateResult<(Option<BadMark>, Document)> {
 /// Packs a task whose stored version is durable, as a rebuild loads it.
 pub(super) fn pack(record: &TaskRecord) -> StateResult<Vec<u8>> {
     let mut packed = Vec::with_capacity(512);
-    let writing = |_| StateError::Bug("a task can't be packed".to_owned());
     rmp::encode::write_array_len(&mut packed, FIELDS).map_err(writing)?;
     let flag = |on: bool| if on { "1" } else { "0" };
     let digests: Vec<String> = record.digests.iter().map(|digest| digest.0.to_string()).collect();
@@ -203,6 +202,10 @@ pub(super) fn pack(record: &TaskRecord) -> StateResult<Vec<u8>> {
     let cause = record.cause.as_ref();
     let version = record.version.0.to_string();
     let texts = [
+        of_worker(|worker| &worker.unique_key),
+        of_worker(|worker| &worker.username),
+        flag(record.active).to_owned(),
+        flag(record.answered).to_owned(),
         version.clone(),
         version,
         String::new(),
@@ -210,16 +213,12 @@ pub(super) fn pack(record: &TaskRecord) -> StateResult<Vec<u8>> {
         record.write_id.0.to_string(),
         record.num_games.to_string(),
         record.start.to_string(),
-        flag(record.active).to_owned(),
         record.last_updated.0.to_string(),
         stats_text(&record.stats),
         flag(worker.is_some()).to_owned(),
-        of_worker(|worker| &worker.username),
-        of_worker(|worker| &worker.unique_key),
         of_worker(|worker| &worker.short_name.0),
         worker.map_or(0, |worker| worker.concurrency).to_string(),
         of_worker(|worker| &worker.remote_addr),
-        flag(record.answered).to_owned(),
         digests.join(","),
         tail.join("\n"),
         round.map(round_text).unwrap_or_default(),
@@ -229,19 +228,34 @@ pub(super) fn pack(record: &TaskRecord) -> StateResult<Vec<u8>> {
         cause.map_or_else(String::new, |cause| cause.time.0.to_string()),
         cause.map_or_else(String::new, |cause| ids_text(&cause.ids)),
     ];
-    let mut field = |bytes: &[u8]| {
-        let length =
-            u32::try_from(bytes.len()).map_err(|_| StateError::Bug("a task is too large".to_owned()))?;
-        rmp::encode::write_str_len(&mut packed, length).map_err(writing)?;
-        packed.extend_from_slice(bytes);
-        Ok(())
-    };
     for text in &texts {
-        field(text.as_bytes())?;
+        put(&mut packed, text.as_bytes())?;
     }
-    field(&document_bytes(&record.worker_info)?)?;
-    field(&rest_bytes(record)?)?;
+    put(&mut packed, &document_bytes(&record.worker_info)?)?;
+    put(&mut packed, &rest_bytes(record)?)?;
     Ok(packed)
+}
+
+fn put(packed: &mut Vec<u8>, field: &[u8]) -> StateResult<()> {
+    let length = u32::try_from(field.len()).map_err(|_| StateError::Bug("a task is too large".to_owned()))?;
+    rmp::encode::write_str_len(packed, length).map_err(writing)?;
+    packed.extend_from_slice(field);
+    Ok(())
+}
+
+fn writing<E>(_: E) -> StateError {
+    StateError::Bug("a task can't be packed".to_owned())
+}
+
+/// What a packed task begins with that is this caller's, active, and known to its worker: what a heartbeat compares. One
+/// that begins otherwise is unpacked and looked at.
+pub(super) fn living_head(unique_key: &str, username: &str) -> StateResult<Vec<u8>> {
+    let mut head = Vec::with_capacity(16 + unique_key.len() + username.len());
+    rmp::encode::write_array_len(&mut head, FIELDS).map_err(writing)?;
+    for field in [unique_key, username, "1", "1"] {
+        put(&mut head, field.as_bytes())?;
+    }
+    Ok(head)
 }
 
 /// The fields of a packed task, one after the other.
@@ -274,6 +288,8 @@ pub(super) fn unpack(key: TaskKey, packed: &[u8], seen: &str) -> StateResult<Tas
     if rmp::decode::read_array_len(&mut fields.0).map_err(|_| damaged("form"))? != FIELDS {
         return Err(damaged("number of fields"));
     }
+    let (unique_key, username) = (fields.text()?.to_owned(), fields.text()?.to_owned());
+    let (active, answered) = (fields.flag()?, fields.flag()?);
     let version = Version(fields.number("version")?);
     let durable = Version(fields.number("durable version")?);
     // Since when it is dirty is the scripts' own.
@@ -282,7 +298,6 @@ pub(super) fn unpack(key: TaskKey, packed: &[u8], seen: &str) -> StateResult<Tas
     let write_id = WriteId(fields.number("write id")?);
     let num_games = fields.number("size")?;
     let start = fields.number("opening")?;
-    let active = fields.flag()?;
     let noted: i64 = fields.number("last sign of life")?;
     let last_updated = match seen {
         "" => noted,
@@ -291,13 +306,12 @@ pub(super) fn unpack(key: TaskKey, packed: &[u8], seen: &str) -> StateResult<Tas
     let stats = read_stats(fields.text()?)?;
     let has_worker = fields.flag()?;
     let worker = TaskWorker {
-        username: fields.text()?.to_owned(),
-        unique_key: fields.text()?.to_owned(),
+        username,
+        unique_key,
         short_name: ShortWorkerName(fields.text()?.to_owned()),
         concurrency: fields.number("concurrency")?,
         remote_addr: fields.text()?.to_owned(),
     };
-    let answered = fields.flag()?;
     let digests = fields.text()?.split(',').filter(|digest| !digest.is_empty());
     let digests = digests.map(|digest| digest.parse().map(BodyDigest).map_err(|_| damaged("digest")));
     let digests = digests.collect::<StateResult<Vec<_>>>()?;
@@ -407,6 +421,18 @@ mod tests {
             assert_eq!(seen.record.last_updated, Millis(99));
             record = TaskRecord::void(record.key, 0, 2, Millis(1));
         }
+    }
+
+    #[test]
+    fn a_living_task_begins_as_a_heartbeat_expects() {
+        let record = full();
+        let worker = record.worker.clone().unwrap();
+        let head = living_head(&worker.unique_key, &worker.username).unwrap();
+        assert!(pack(&record).unwrap().starts_with(&head));
+        assert!(!pack(&TaskRecord { active: false, ..record.clone() }).unwrap().starts_with(&head));
+        assert!(!pack(&TaskRecord { answered: false, ..record.clone() }).unwrap().starts_with(&head));
+        let other = living_head(&worker.unique_key, "mallory").unwrap();
+        assert!(!pack(&record).unwrap().starts_with(&other));
     }
 
     #[test]

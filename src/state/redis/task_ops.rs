@@ -9,8 +9,8 @@ use super::{RedisState, run_codec, scripts};
 use crate::domain::ids::{Millis, TaskId, TaskKey};
 use crate::domain::spsa::flips::signature;
 use crate::state::{
-    Absent, BeatOutcome, BeginSpsa, Caller, CloseOutcome, CloseSlice, CloseTask, CloseWhy, LeaseName,
-    SliceOutcome, StateResult, UpdateOutcome, UpdateRefusal, UpdateTask,
+    Absent, BeginSpsa, CloseOutcome, CloseSlice, CloseTask, CloseWhy, LeaseName, SliceOutcome, StateResult,
+    UpdateOutcome, UpdateRefusal, UpdateTask,
 };
 
 /// Counts up to here differ from their neighbours in the scripts' arithmetic.
@@ -20,17 +20,6 @@ const EXACT: u64 = 1 << 53;
 const MOST_DEAD: usize = 10_000;
 
 impl RedisState {
-    pub(super) async fn note_beat(&self, names: &Names, who: &Caller) -> StateResult<BeatOutcome> {
-        let run = names.run(who.key.run);
-        let mut command = self.command(&scripts::BEAT, &names.text, &[&run.run, &run.tasks, &names.active]);
-        command.arg(who.key.task.0).arg(member(who.key)).arg(&who.unique_key).arg(&who.username);
-        let mut reply = self.run(&scripts::BEAT, &command, Way::Shared).await?;
-        if reply.word() == "ALIVE" {
-            return Ok(BeatOutcome::Alive(reply.flag()?));
-        }
-        Ok(BeatOutcome::Absent(absent(&mut reply)?))
-    }
-
     pub(super) async fn report(&self, names: &Names, request: &UpdateTask) -> StateResult<UpdateOutcome> {
         let key = request.who.key;
         let run = names.run(key.run);
@@ -207,7 +196,7 @@ impl RedisState {
 }
 
 /// Refusals that name what isn't here, or isn't the caller's.
-fn absent(reply: &mut Reply) -> StateResult<Absent> {
+pub(super) fn absent(reply: &mut Reply) -> StateResult<Absent> {
     match reply.word() {
         "NORUN" => Ok(Absent::NoRun),
         "NOTASK" => Ok(Absent::NoTask { next: TaskId(reply.number()?) }),

@@ -1,0 +1,191 @@
+//! Heartbeats: most of what workers send. Those that arrive while others are under way to the server go together, in one
+//! call of one script: load makes batches, there is no timer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::keys::{Names, member};
+use super::link::Way;
+use super::reply::Reply;
+use super::task_codec::living_head;
+use super::task_ops::absent;
+use super::{RedisState, scripts};
+use crate::domain::ids::{RunId, TaskKey};
+use crate::state::{BeatOutcome, Caller, StateError, StateResult};
+use crate::sys::spawn;
+
+/// Heartbeats in one call.
+const MOST: usize = 64;
+
+/// Calls under way at once. With two, one that the server is late with doesn't keep everybody.
+const CALLS: usize = 2;
+
+/// Heartbeats that wait to be sent; more than a farm's gate admits at once.
+const ROOM: usize = 10_000;
+
+/// What is late by so much more than a call may take isn't waited for: whoever was to send it is gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A heartbeat that is to be sent, and who waits for its answer.
+struct Waiting {
+    names: Arc<Names>,
+    key: TaskKey,
+    head: Vec<u8>,
+    unique_key: String,
+    username: String,
+    answer: oneshot::Sender<StateResult<BeatOutcome>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    calls: usize,
+}
+
+/// Heartbeats on their way to the server.
+#[derive(Default)]
+pub(super) struct Beats(Mutex<Queue>);
+
+/// The right to send. It ends when nothing waits, or with the task that has it.
+struct Turn {
+    state: Weak<RedisState>,
+    over: bool,
+}
+
+impl Turn {
+    /// The next heartbeats of one generation. If there are none, the turn is over in the same step: who comes later starts
+    /// another.
+    fn take(&mut self, state: &RedisState) -> Vec<Waiting> {
+        let mut queue = state.beats.0.lock();
+        let Some(first) = queue.waiting.front().map(|first| first.names.generation) else {
+            queue.calls -= 1;
+            self.over = true;
+            return Vec::new();
+        };
+        let alike = queue.waiting.iter().take(MOST).take_while(|next| next.names.generation == first).count();
+        queue.waiting.drain(..alike).collect()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        if let Some(state) = self.state.upgrade() {
+            state.beats.0.lock().calls -= 1;
+        }
+    }
+}
+
+impl Beats {
+    /// Sends a heartbeat with those that are sent next, and waits for its answer.
+    pub(super) async fn note(
+        &self,
+        state: &RedisState,
+        names: Arc<Names>,
+        who: &Caller,
+    ) -> StateResult<BeatOutcome> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting {
+            names,
+            key: who.key,
+            head: living_head(&who.unique_key, &who.username)?,
+            unique_key: who.unique_key.clone(),
+            username: who.username.clone(),
+            answer,
+        };
+        let starts = {
+            let mut queue = self.0.lock();
+            if queue.waiting.len() >= ROOM {
+                return Err(StateError::Unavailable("too many heartbeats wait".to_owned()));
+            }
+            queue.waiting.push_back(waiting);
+            let starts = queue.calls < CALLS;
+            queue.calls += usize::from(starts);
+            starts
+        };
+        if starts {
+            // Not by the one who waits: it may be given up at any moment, and others wait, too.
+            spawn::task("heartbeats", send(Turn { state: state.me.clone(), over: false }));
+        }
+        let patience = 2 * state.link.deadline(Way::Shared) + PATIENCE;
+        match tokio::time::timeout(patience, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            // A sign of life does no harm twice, and the worker repeats it.
+            Ok(Err(_)) | Err(_) => Err(StateError::Unknown("a heartbeat got no answer".to_owned())),
+        }
+    }
+}
+
+/// Sends what waits until nothing does.
+async fn send(mut turn: Turn) {
+    loop {
+        // Whoever is ready on this thread comes along.
+        tokio::task::yield_now().await;
+        let Some(state) = turn.state.upgrade() else { return };
+        let batch = turn.take(&state);
+        if batch.is_empty() {
+            return;
+        }
+        match state.note_beats(&batch).await {
+            Ok(outcomes) => {
+                for (waiting, outcome) in batch.into_iter().zip(outcomes) {
+                    // Nobody there: given up meanwhile.
+                    let _ = waiting.answer.send(Ok(outcome));
+                }
+            }
+            Err(error) => {
+                for waiting in batch {
+                    let _ = waiting.answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+impl RedisState {
+    /// One call for heartbeats of one generation; the outcomes are in their order.
+    async fn note_beats(&self, batch: &[Waiting]) -> StateResult<Vec<BeatOutcome>> {
+        let Some(first) = batch.first() else { return Ok(Vec::new()) };
+        let names = &first.names;
+        let mut runs: Vec<RunId> = Vec::new();
+        let places: Vec<usize> = batch
+            .iter()
+            .map(|waiting| {
+                runs.iter().position(|run| *run == waiting.key.run).unwrap_or_else(|| {
+                    runs.push(waiting.key.run);
+                    runs.len() - 1
+                })
+            })
+            .collect();
+        let of_runs: Vec<_> = runs.iter().map(|run| names.run(*run)).collect();
+        let keys = std::iter::once(&*names.active);
+        let keys = keys.chain(of_runs.iter().flat_map(|names| [&*names.run, &names.tasks]));
+        let keys: Vec<&str> = keys.collect();
+        let mut command = self.command(&scripts::BEATS, &names.text, &keys);
+        for (waiting, place) in batch.iter().zip(places) {
+            command
+                .arg(place)
+                .arg(waiting.key.task.0)
+                .arg(member(waiting.key))
+                .arg(&waiting.head)
+                .arg(&waiting.unique_key)
+                .arg(&waiting.username);
+        }
+        let mut reply = self.run(&scripts::BEATS, &command, Way::Shared).await?;
+        batch.iter().map(|_| outcome(&mut reply)).collect()
+    }
+}
+
+fn outcome(reply: &mut Reply) -> StateResult<BeatOutcome> {
+    reply.advance()?;
+    if reply.word() == "ALIVE" {
+        return Ok(BeatOutcome::Alive(reply.flag()?));
+    }
+    Ok(BeatOutcome::Absent(absent(reply)?))
+}
