@@ -17,7 +17,8 @@ use shoal::sys::{clock, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const CONNECTIONS: usize = 32;
+/// A replica has hundreds of them, and more.
+const CONNECTIONS: usize = 256;
 const ROUNDS: usize = 80;
 const ROUND: Duration = Duration::from_millis(250);
 

@@ -1,52 +1,28 @@
--- Signs of life of several workers, each by itself.
+-- Signs of life of several workers whose tasks are what they think: most of what workers send.
 -- KEYS    1 generation (hash), 2 active (zset), then for each run that is named: run (hash), its tasks (hash)
--- ARGV    1 generation, 2 clock, then for each worker six: place of the run among those named (from 0), task number, member,
---         what a packed task begins with that is theirs, alive, and known to them, unique key, username
--- Returns BEATS, then for each worker: ALIVE 1 or 0 | NORUN | NOTASK next | MISMATCH field stored
--- Keeps   I14: `active` holds active tasks only. Its cost depends on nothing but the number of workers and their tasks' sizes.
+-- ARGV    1 generation, 2 clock, then for each run: how many of its tasks, and for each of these three: task number, member,
+--         what the packed task begins with if it is its caller's, alive, and known to them (lua/lib/task.lua)
+-- Returns BEATS, then for each task 1: it lives, and that is noted; or 0: ask `beat` about it
+-- Keeps   I14: `active` holds active tasks only. Its cost depends on nothing but the number of tasks named.
 local refused = guard(false)
 if refused then
   return refused
 end
-local runs, answer, alive = {}, { 'BEATS' }, {}
-for i = 3, #ARGV, 6 do
-  local place, n = ARGV[i], ARGV[i + 1]
-  local run, tasks = runs[place], KEYS[4 + 2 * place]
-  if not run then
-    run = redis.call('HMGET', KEYS[3 + 2 * place], 'nt', 'ph')
-    runs[place] = run
-  end
-  local there = run[1] and redis.call('HGET', tasks, n)
-  if there and run[2] == 'running' and string.sub(there, 1, #ARGV[i + 3]) == ARGV[i + 3] then
-    alive[#alive + 1] = ARGV[i + 2]
-    answer[#answer + 1] = 'ALIVE'
-    answer[#answer + 1] = '1'
-  else
-    local task, absent = identify(run[1], tasks, n, ARGV[i + 4], ARGV[i + 5])
-    if absent then
-      for _, word in ipairs(absent) do
-        answer[#answer + 1] = word
-      end
-    else
-      local living = task[ACT] == '1' and run[2] == 'running'
-      if living then
-        alive[#alive + 1] = ARGV[i + 2]
-        -- Who knows of the task has had the answer to its claim.
-        if task[ANS] ~= '1' then
-          task[ANS] = '1'
-          keep(tasks, n, task)
-        end
-      end
-      answer[#answer + 1] = 'ALIVE'
-      answer[#answer + 1] = living and '1' or '0'
+local answer, marks, now, i = { 'BEATS' }, {}, int(clock()), 3
+for place = 3, #KEYS, 2 do
+  local running = redis.call('HGET', KEYS[place], 'ph') == 'running'
+  for at = i + 1, i + 3 * ARGV[i], 3 do
+    local there, head = running and redis.call('HGET', KEYS[place + 1], ARGV[at]), ARGV[at + 2]
+    local alive = there and string.sub(there, 1, #head) == head
+    if alive then
+      marks[#marks + 1] = now
+      marks[#marks + 1] = ARGV[at + 1]
     end
+    answer[#answer + 1] = alive and '1' or '0'
   end
+  i = i + 3 * ARGV[i] + 1
 end
-if #alive > 0 then
-  local now, marks = int(clock()), {}
-  for i, member in ipairs(alive) do
-    marks[2 * i - 1], marks[2 * i] = now, member
-  end
+if #marks > 0 then
   redis.call('ZADD', KEYS[2], unpack(marks))
 end
 return answer

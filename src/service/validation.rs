@@ -67,20 +67,19 @@ impl Farm {
             let page = self.store.tasks(id, from, PAGE).await?;
             let Some(last) = page.last() else { break };
             from = TaskId(last.key.task.0.saturating_add(1));
-            for record in page.iter().filter(|record| !seen.contains(&record.key.task)) {
-                if let Err(reason) = check_task(record.key.task.0, &public_task(record)) {
+            for record in &page {
+                let number = record.key.task;
+                if !seen.contains(&number)
+                    && let Err(reason) = check_task(number.0, &public_task(record))
+                {
+                    return Ok(Err(reason));
+                }
+                if let (Some(mark), Some(document)) = (&record.bad, bad_task(record))
+                    && let Err(reason) = check_bad_task(mark.position, &document)
+                {
                     return Ok(Err(reason));
                 }
             }
-        }
-        let mut position = 0;
-        while let Some(record) = self.store.bad_task(id, position).await? {
-            if let Some(document) = bad_task(&record)
-                && let Err(reason) = check_bad_task(position, &document)
-            {
-                return Ok(Err(reason));
-            }
-            position += 1;
         }
         Ok(Ok(()))
     }

@@ -102,7 +102,7 @@ impl Drill {
     }
 
     /// Brings the end of the run about, and judges everything.
-    pub async fn finish(self) -> Report {
+    pub async fn finish(mut self) -> Report {
         run(&self.farm.desk(), &["run", "stop", &self.id, "--by", "author"]);
         self.finish_by_itself().await.1
     }

@@ -10,7 +10,6 @@ use tokio::sync::oneshot;
 
 use super::keys::{Names, member};
 use super::link::Way;
-use super::reply::Reply;
 use super::task_codec::living_head;
 use super::task_ops::absent;
 use super::{RedisState, scripts};
@@ -35,9 +34,7 @@ struct Waiting {
     names: Arc<Names>,
     key: TaskKey,
     head: Vec<u8>,
-    unique_key: String,
-    username: String,
-    answer: oneshot::Sender<StateResult<BeatOutcome>>,
+    answer: oneshot::Sender<StateResult<bool>>,
 }
 
 #[derive(Default)]
@@ -92,11 +89,9 @@ impl Beats {
     ) -> StateResult<BeatOutcome> {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
-            names,
+            names: names.clone(),
             key: who.key,
             head: living_head(&who.unique_key, &who.username)?,
-            unique_key: who.unique_key.clone(),
-            username: who.username.clone(),
             answer,
         };
         let starts = {
@@ -115,7 +110,10 @@ impl Beats {
         }
         let patience = 2 * state.link.deadline(Way::Shared) + PATIENCE;
         match tokio::time::timeout(patience, answered).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(Ok(true))) => Ok(BeatOutcome::Alive(true)),
+            // The first after a claim, or of a task that is another's, or closed, or nowhere.
+            Ok(Ok(Ok(false))) => state.note_beat(&names, who).await,
+            Ok(Ok(Err(error))) => Err(error),
             // A sign of life does no harm twice, and the worker repeats it.
             Ok(Err(_)) | Err(_) => Err(StateError::Unknown("a heartbeat got no answer".to_owned())),
         }
@@ -133,10 +131,10 @@ async fn send(mut turn: Turn) {
             return;
         }
         match state.note_beats(&batch).await {
-            Ok(outcomes) => {
-                for (waiting, outcome) in batch.into_iter().zip(outcomes) {
+            Ok(noted) => {
+                for (waiting, noted) in batch.into_iter().zip(noted) {
                     // Nobody there: given up meanwhile.
-                    let _ = waiting.answer.send(Ok(outcome));
+                    let _ = waiting.answer.send(Ok(noted));
                 }
             }
             Err(error) => {
@@ -149,43 +147,49 @@ async fn send(mut turn: Turn) {
 }
 
 impl RedisState {
-    /// One call for heartbeats of one generation; the outcomes are in their order.
-    async fn note_beats(&self, batch: &[Waiting]) -> StateResult<Vec<BeatOutcome>> {
+    /// One call for heartbeats of one generation; whether each was noted, in their order.
+    async fn note_beats(&self, batch: &[Waiting]) -> StateResult<Vec<bool>> {
         let Some(first) = batch.first() else { return Ok(Vec::new()) };
         let names = &first.names;
-        let mut runs: Vec<RunId> = Vec::new();
-        let places: Vec<usize> = batch
-            .iter()
-            .map(|waiting| {
-                runs.iter().position(|run| *run == waiting.key.run).unwrap_or_else(|| {
-                    runs.push(waiting.key.run);
-                    runs.len() - 1
-                })
-            })
-            .collect();
-        let of_runs: Vec<_> = runs.iter().map(|run| names.run(*run)).collect();
+        // By run: few runs have most of the workers.
+        let mut by_run: Vec<(RunId, Vec<usize>)> = Vec::new();
+        for (place, waiting) in batch.iter().enumerate() {
+            match by_run.iter_mut().find(|(run, _)| *run == waiting.key.run) {
+                Some((_, places)) => places.push(place),
+                None => by_run.push((waiting.key.run, vec![place])),
+            }
+        }
+        let of_runs: Vec<_> = by_run.iter().map(|(run, _)| names.run(*run)).collect();
         let keys = std::iter::once(&*names.active);
         let keys = keys.chain(of_runs.iter().flat_map(|names| [&*names.run, &names.tasks]));
         let keys: Vec<&str> = keys.collect();
         let mut command = self.command(&scripts::BEATS, &names.text, &keys);
-        for (waiting, place) in batch.iter().zip(places) {
-            command
-                .arg(place)
-                .arg(waiting.key.task.0)
-                .arg(member(waiting.key))
-                .arg(&waiting.head)
-                .arg(&waiting.unique_key)
-                .arg(&waiting.username);
+        for (_, places) in &by_run {
+            command.arg(places.len());
+            for waiting in places.iter().filter_map(|place| batch.get(*place)) {
+                command.arg(waiting.key.task.0).arg(member(waiting.key)).arg(&waiting.head);
+            }
         }
         let mut reply = self.run(&scripts::BEATS, &command, Way::Shared).await?;
-        batch.iter().map(|_| outcome(&mut reply)).collect()
+        let mut noted = vec![false; batch.len()];
+        for place in by_run.into_iter().flat_map(|(_, places)| places) {
+            let alive = reply.flag()?;
+            if let Some(noted) = noted.get_mut(place) {
+                *noted = alive;
+            }
+        }
+        Ok(noted)
     }
-}
 
-fn outcome(reply: &mut Reply) -> StateResult<BeatOutcome> {
-    reply.advance()?;
-    if reply.word() == "ALIVE" {
-        return Ok(BeatOutcome::Alive(reply.flag()?));
+    /// A heartbeat that isn't like most.
+    async fn note_beat(&self, names: &Names, who: &Caller) -> StateResult<BeatOutcome> {
+        let run = names.run(who.key.run);
+        let mut command = self.command(&scripts::BEAT, &names.text, &[&run.run, &run.tasks, &names.active]);
+        command.arg(who.key.task.0).arg(member(who.key)).arg(&who.unique_key).arg(&who.username);
+        let mut reply = self.run(&scripts::BEAT, &command, Way::Shared).await?;
+        if reply.word() == "ALIVE" {
+            return Ok(BeatOutcome::Alive(reply.flag()?));
+        }
+        Ok(BeatOutcome::Absent(absent(&mut reply)?))
     }
-    Ok(BeatOutcome::Absent(absent(reply)?))
 }

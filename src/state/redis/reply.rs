@@ -36,12 +36,6 @@ impl Reply {
         &self.word
     }
 
-    /// In an answer of several: goes on to the next one's word.
-    pub(super) fn advance(&mut self) -> StateResult<()> {
-        self.word = self.text()?;
-        Ok(())
-    }
-
     /// An answer that this caller doesn't expect.
     pub(super) fn unexpected(&self) -> StateError {
         odd(self.script, &format!("the word {}", self.word))

@@ -60,7 +60,8 @@ scripts! {
     LOAD_TASKS = "load_tasks" [guard, load];
     UNLOAD_RUN = "unload_run" [guard];
     ASSIGN_TASK = "assign_task" [guard, lease, task, counts, run, standing];
-    BEATS = "beats" [guard, task];
+    BEAT = "beat" [guard, task];
+    BEATS = "beats" [guard];
     UPDATE_TASK = "update_task" [guard, task, counts, run];
     BEGIN_SPSA = "begin_spsa" [guard, task];
     CLOSE_TASK = "close_task" [guard, lease, task, counts, run];
