@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A replica has hundreds of them, and more.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 128;
 const ROUNDS: usize = 80;
 const ROUND: Duration = Duration::from_millis(250);
 

@@ -113,15 +113,12 @@ end
 
 task[STATS], task[INFO], task[ANS], task[ROUND], task[RSIG] = ARGV[8], ARGV[10], '1', '', ''
 -- The last sixteen bodies are remembered.
-local digests = {}
-for digest in string.gmatch(task[DIG], '[^,]+') do
-  digests[#digests + 1] = digest
+local digests = task[DIG]
+local _, commas = string.gsub(digests, ',', ',')
+if commas >= 15 then
+  digests = string.sub(digests, string.find(digests, ',', 1, true) + 1)
 end
-if #digests >= 16 then
-  table.remove(digests, 1)
-end
-digests[#digests + 1] = ARGV[9]
-task[DIG] = table.concat(digests, ',')
+task[DIG] = digests == '' and ARGV[9] or digests .. ',' .. ARGV[9]
 -- The tail holds what the durable record may lack.
 local tail, durable = {}, tonumber(run[7])
 for line in string.gmatch(task[TAIL], '[^\n]+') do

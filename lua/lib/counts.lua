@@ -1,9 +1,11 @@
 -- Statistics: ten counts, comma-separated: wins, losses, draws, crashes, time losses, five pair counts.
 
+local COUNTS = '^(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+)$'
+
 local function counts(text)
-  local list = {}
-  for number in string.gmatch(text, '%d+') do
-    list[#list + 1] = tonumber(number)
+  local list = { string.match(text, COUNTS) }
+  for i = 1, 10 do
+    list[i] = tonumber(list[i])
   end
   return list
 end

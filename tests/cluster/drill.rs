@@ -28,6 +28,9 @@ pub struct Scale {
     pub flushes: usize,
 }
 
+/// In the long form, the workers begin within so many seconds.
+const RAMP_SECONDS: f64 = 20.0;
+
 pub fn long() -> bool {
     std::env::var_os("SHOAL_LONG").is_some()
 }
@@ -98,6 +101,10 @@ impl Drill {
         });
         let prober = Prober::start(&farm.url(), "prober", "secret");
         prober.served_at_all().await;
+        if long() {
+            // Trouble meets a fleet that is whole, and reports that are under way.
+            tokio::time::sleep(Duration::from_secs_f64(RAMP_SECONDS) + Duration::from_secs(20)).await;
+        }
         Some(Self { farm, id, prober, interrupt: Some(interrupt), playing })
     }
 
@@ -148,7 +155,7 @@ fn fleet(url: &str, id: &str, engines: Engines) -> SimulateOptions {
     options.games.elo = if engines == Engines::Differ { clear } else { 1.0 };
     options.give_back = false;
     options.settle_seconds = 30.0;
-    options.ramp_seconds = if long() { 20.0 } else { 1.0 };
+    options.ramp_seconds = if long() { RAMP_SECONDS } else { 1.0 };
     options.max_connections = if long() { 2048 } else { 256 };
     options.stop.max_seconds = Some(if long() { 1800.0 } else { 300.0 });
     options

@@ -1,7 +1,7 @@
 //! Random histories against a model that knows only the answers: after every step all aggregates are recomputed from
 //! the tasks that were answered with (I1, I2, I4, I5, I12, I13, I14, I20, `spec/scheduling.md` section 13).
 //!
-//! `PROPTEST_CASES` sets the number of histories.
+//! `PROPTEST_CASES` sets the number of histories; with `SHOAL_LONG=1` each has 200 steps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -75,7 +75,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => run.prop_map(|run| Step::Conclude { run }),
         1 => Just(Step::Clean),
     ];
-    prop::collection::vec(step, 1..120)
+    let length = if std::env::var_os("SHOAL_LONG").is_some() { 200..=200 } else { 1..=119 };
+    prop::collection::vec(step, length)
 }
 
 struct Model {

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -25,9 +24,6 @@ const CALLS: usize = 2;
 
 /// Heartbeats that wait to be sent; more than a farm's gate admits at once.
 const ROOM: usize = 10_000;
-
-/// What is late by so much more than a call may take isn't waited for: whoever was to send it is gone.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A heartbeat that is to be sent, and who waits for its answer.
 struct Waiting {
@@ -74,7 +70,11 @@ impl Drop for Turn {
             return;
         }
         if let Some(state) = self.state.upgrade() {
-            state.beats.0.lock().calls -= 1;
+            let mut queue = state.beats.0.lock();
+            queue.calls -= 1;
+            // Given up in the middle, as when its runtime ends: nobody may come to send what waits. Those who wait for it
+            // hear that at once.
+            queue.waiting.clear();
         }
     }
 }
@@ -108,14 +108,13 @@ impl Beats {
             // Not by the one who waits: it may be given up at any moment, and others wait, too.
             spawn::task("heartbeats", send(Turn { state: state.me.clone(), over: false }));
         }
-        let patience = 2 * state.link.deadline(Way::Shared) + PATIENCE;
-        match tokio::time::timeout(patience, answered).await {
-            Ok(Ok(Ok(true))) => Ok(BeatOutcome::Alive(true)),
+        match answered.await {
+            Ok(Ok(true)) => Ok(BeatOutcome::Alive(true)),
             // The first after a claim, or of a task that is another's, or closed, or nowhere.
-            Ok(Ok(Ok(false))) => state.note_beat(&names, who).await,
-            Ok(Ok(Err(error))) => Err(error),
+            Ok(Ok(false)) => state.note_beat(&names, who).await,
+            Ok(Err(error)) => Err(error),
             // A sign of life does no harm twice, and the worker repeats it.
-            Ok(Err(_)) | Err(_) => Err(StateError::Unknown("a heartbeat got no answer".to_owned())),
+            Err(_) => Err(StateError::Unknown("a heartbeat got no answer".to_owned())),
         }
     }
 }
