@@ -6,7 +6,7 @@ local there = redis.call('HMGET', KEYS[1], 'g', 'state', 'replid')
 if not there[1] then
   return { 'NONE', int(clock()) }
 end
-if there[3] ~= history() then
+if not serves(there[3]) then
   return { 'FOREIGN' }
 end
 return { 'HERE', there[1], there[2], int(clock()) }

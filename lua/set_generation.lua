@@ -9,10 +9,11 @@ if ARGV[3] == 'loading' then
   if there[1] and tonumber(there[1]) >= tonumber(ARGV[1]) then
     return { 'NO' }
   end
-  redis.call('HSET', KEYS[1], 'g', ARGV[1], 'state', 'loading', 'replid', history())
+  local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  redis.call('HSET', KEYS[1], 'g', ARGV[1], 'state', 'loading', 'replid', id)
   return { 'YES' }
 end
-if there[1] ~= ARGV[1] or there[3] ~= history() then
+if there[1] ~= ARGV[1] or not serves(there[3]) then
   return { 'NO' }
 end
 redis.call('HSET', KEYS[1], 'state', 'loaded')

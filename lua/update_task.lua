@@ -14,7 +14,7 @@ if refused then
   return refused
 end
 local now = clock()
-local run = redis.call('HMGET', KEYS[2], 'nt', 'ph', 'kind', 'res', 'v', 'seq', 'dpos')
+local run = redis.call('HMGET', KEYS[2], 'nt', 'ph', 'kind', 'res', 'v', 'seq', 'dpos', 'rec', 'pos', 'ng')
 local n, member, write_id = ARGV[4], ARGV[5], ARGV[11]
 local task, absent = identify(run[1], KEYS[4], n, ARGV[6], ARGV[7])
 if absent then
@@ -102,7 +102,8 @@ if entry then
   entry = sequence .. '|' .. entry
   redis.call('RPUSH', KEYS[3], entry)
 end
-redis.call('HSET', KEYS[2], 'res', table.concat(results, ','), 'lu', int(now), 'v', int(tonumber(run[5]) + 1), 'w', write_id,
+local sums = table.concat(results, ',')
+redis.call('HSET', KEYS[2], 'res', sums, 'lu', int(now), 'v', int(tonumber(run[5]) + 1), 'w', write_id,
   'seq', sequence)
 local complete = games >= tonumber(task[NG])
 if complete then
@@ -133,4 +134,5 @@ if complete then
 end
 -- The report and the closing are one step, hence one version.
 local kept = write(KEYS[4], n, member, task, write_id, KEYS[9], now)
-return fold_view(KEYS[2], KEYS[3], { 'ACCEPTED', complete and '0' or '1', kept, int(now) })
+local answer = { 'ACCEPTED', complete and '0' or '1', kept, int(now) }
+return add_fold(answer, { run[3], run[2], run[8], run[9], run[10], sums }, KEYS[3])

@@ -17,9 +17,10 @@ local function clock()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The replication id: a primary that was demoted and promoted again serves another history under another one.
-local function history()
-  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+-- Whether the server serves the history with that replication id: a primary that was demoted and promoted again serves another
+-- one.
+local function serves(id)
+  return id and string.find(redis.call('INFO', 'replication'), 'master_replid:' .. id, 1, true)
 end
 
 -- The refusal to return, or nil. `loading` lets a generation be changed that isn't loaded yet.
@@ -34,7 +35,7 @@ local function guard(loading)
   if there[2] ~= 'loaded' and not loading then
     return { 'NOTLOADED' }
   end
-  if there[3] ~= history() then
+  if not serves(there[3]) then
     return { 'FOREIGN' }
   end
   return nil

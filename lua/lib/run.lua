@@ -18,17 +18,22 @@ local function run_view(run, pending)
   return fields
 end
 
--- What is to be folded: at most a thousand entries; whoever folds comes again for the rest.
-local function fold_view(run, pending, answer)
-  local fields = redis.call('HMGET', run, 'kind', 'ph', 'rec', 'pos', 'ng', 'res')
+-- What is to be folded, behind what the caller answers: kind, phase, record, position, games, results, and at most a thousand
+-- entries; whoever folds comes again for the rest.
+local function add_fold(answer, fields, pending)
+  local there = #answer
   for i = 1, 6 do
-    answer[#answer + 1] = fields[i]
+    answer[there + i] = fields[i]
   end
   local entries = redis.call('LRANGE', pending, 0, 999)
   for i = 1, #entries do
-    answer[#answer + 1] = entries[i]
+    answer[there + 6 + i] = entries[i]
   end
   return answer
+end
+
+local function fold_view(run, pending, answer)
+  return add_fold(answer, redis.call('HMGET', run, 'kind', 'ph', 'rec', 'pos', 'ng', 'res'), pending)
 end
 
 -- Takes an active task that will have played `games` out of the run's aggregates and of the tables.

@@ -19,7 +19,7 @@ use crate::sys::spawn;
 /// Heartbeats in one call.
 const MOST: usize = 64;
 
-/// Calls under way at once. With two, one that the server is late with doesn't keep everybody.
+/// Calls under way at once: while the server is busy with one, the next is put together.
 const CALLS: usize = 2;
 
 /// Heartbeats that wait to be sent; more than a farm's gate admits at once.
@@ -100,7 +100,8 @@ impl Beats {
                 return Err(StateError::Unavailable("too many heartbeats wait".to_owned()));
             }
             queue.waiting.push_back(waiting);
-            let starts = queue.calls < CALLS;
+            // Few together cost almost what many do.
+            let starts = queue.calls == 0 || queue.calls < CALLS && queue.waiting.len() >= MOST / 2;
             queue.calls += usize::from(starts);
             starts
         };
