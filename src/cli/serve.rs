@@ -1,12 +1,12 @@
 //! `shoal serve`: the life of a server, from the first line of its log to the last.
 
+use std::future::Future;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -18,12 +18,16 @@ use crate::github::GitHubSettings;
 use crate::http::{self, HttpSettings, Site};
 use crate::scheduler;
 use crate::service::degrade::StorePolicy;
+use crate::service::readiness::ReadinessSettings;
 use crate::service::{Farm, FarmSettings};
-use crate::sys::{clock, spawn};
-use crate::telemetry;
+use crate::sys::{clock, random, spawn};
+use crate::telemetry::{self, Exposition, otlp};
 
 /// Between the first refusal and the end of listening (`spec/worker-api.md` section 1.7).
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long the last spans may take to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(5);
 
 /// What a server is put together from.
 pub struct FarmParts {
@@ -32,7 +36,7 @@ pub struct FarmParts {
     /// Where it listens.
     pub listener: TcpListener,
     /// What `/metrics` answers from.
-    pub metrics: Option<PrometheusHandle>,
+    pub metrics: Option<Exposition>,
 }
 
 /// A running server.
@@ -43,7 +47,11 @@ pub struct Running {
     http_done: JoinHandle<std::io::Result<()>>,
     control: ServerHandle,
     control_done: JoinHandle<std::io::Result<()>>,
+    /// Ends the leader's work.
     stop: watch::Sender<bool>,
+    /// Ends the part in the shared schedule.
+    leave: watch::Sender<bool>,
+    drain: Duration,
     grace: Duration,
     scheduler: JoinHandle<()>,
     membership: Option<JoinHandle<()>>,
@@ -60,27 +68,33 @@ impl Running {
         let control_server = http::control::serve_control(farm.clone(), &socket)
             .map_err(|error| CliError::failed(format!("{}: {error}", socket.display())))?;
         let (stop, stopped) = watch::channel(false);
+        let (leave, left) = watch::channel(false);
         Ok(Self {
             http: server.handle(),
             http_done: spawn::task("http", server),
             control: control_server.handle(),
             control_done: spawn::task("control", control_server),
-            membership: farm.membership.is_shared().then(|| farm.take_part(stopped.clone())),
+            membership: farm.membership.is_shared().then(|| farm.take_part(left)),
             scheduler: scheduler::start(farm.clone(), stopped),
             farm,
             site,
             stop,
+            leave,
+            drain: config.drain_period,
             grace: config.shutdown_grace,
         })
     }
 
-    /// Shuts down: readiness goes false and whoever asks is told to ask again, requests in flight finish, the
-    /// schedule's counters are written, leadership is handed over.
+    /// Shuts down. Readiness goes false and leadership is handed over; for the drain period requests are served as before,
+    /// each on a connection that is closed behind it, until balancers have noticed. Then whoever asks is told to ask
+    /// again, requests in flight finish, and the schedule's counters are written.
     pub async fn stop(self) {
         self.farm.set_draining();
-        self.site.begin_shutdown();
         // Leadership first: another replica has to act soon, however long the last requests take here.
         let _ = self.stop.send(true);
+        tokio::time::sleep(self.drain).await;
+        self.site.begin_shutdown();
+        let _ = self.leave.send(true);
         tokio::time::sleep(FAREWELL).await;
         self.http.stop(true).await;
         let _ = self.http_done.await;
@@ -125,13 +139,17 @@ async fn write_last_versions(farm: &Farm, grace: Duration) {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn serve(config: Config) -> CliResult {
-    telemetry::init_logs(&config.log, config.log_format).map_err(CliError::failed)?;
+    let traces = init_logs(&config)?;
     let metrics = telemetry::install_metrics().map_err(CliError::failed)?;
     spawn::task("metrics upkeep", upkeep(metrics.clone()));
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| CliError::failed(format!("listen: {}: {error}", config.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
-    let farm = schedule::open(&config, Role::Serve, farm_settings(&config, address.port())).await?;
+    let opening = schedule::open(&config, Role::Serve, farm_settings(&config, address.port()));
+    let Some(farm) = open_from_lobby(&listener, &metrics, opening).await? else {
+        tracing::info!("stopped before there was a farm");
+        return Ok(ExitCode::SUCCESS);
+    };
     let name = name(&farm, address.port());
     system_event(&farm, &format!("start {name}")).await;
     let announcing = spawn::task("announce", store::announce(farm.store.clone(), farm.identity.clone()));
@@ -139,19 +157,62 @@ pub async fn serve(config: Config) -> CliResult {
         Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;
     tracing::info!(%address, replica = %farm.identity, data = %config.data_dir.display(), "listening on {address}");
     terminated().await;
-    tracing::info!("shutting down");
-    running.stop().await;
+    tracing::info!(drain = ?config.drain_period, "shutting down");
+    tokio::select! {
+        biased;
+        () = running.stop() => {}
+        () = terminated() => {
+            // What was acknowledged is durable; the rest is what a crash would leave.
+            tracing::warn!("told to stop once more: giving up what is under way");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
     system_event(&farm, &format!("stop {name}")).await;
     announcing.abort();
     if let Err(error) = farm.store.announce(None).await {
         tracing::warn!(%error, "commands will take this server for alive for some seconds");
     }
     tracing::info!("stopped");
+    if let Some(traces) = traces {
+        traces.finish(LAST_SPANS).await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Logs, and traces if there is a collector.
+fn init_logs(config: &Config) -> Result<Option<otlp::Traces>, CliError> {
+    let endpoint = config.otlp_endpoint.clone();
+    let settings = endpoint.map(|endpoint| otlp::OtlpSettings::new(endpoint, random::identity()));
+    let started = settings.map(otlp::start).transpose().map_err(CliError::failed)?;
+    let (layer, traces) = started.unzip();
+    telemetry::init_logs(&config.log, config.log_format, layer).map_err(CliError::failed)?;
+    Ok(traces)
+}
+
+/// Listens while a farm is being opened, so that whoever asks hears what it waits for. None if the process was told to stop
+/// meanwhile.
+async fn open_from_lobby(
+    listener: &TcpListener,
+    metrics: &Exposition,
+    opening: impl Future<Output = Result<Arc<Farm>, CliError>>,
+) -> Result<Option<Arc<Farm>>, CliError> {
+    let listener = listener.try_clone().map_err(CliError::failed)?;
+    let lobby = http::lobby::serve_lobby(listener, Some(metrics.clone()))
+        .map_err(|error| CliError::failed(format!("the server does not start: {error}")))?;
+    let handle = lobby.handle();
+    let done = spawn::task("lobby", lobby);
+    let farm = tokio::select! {
+        opened = opening => Some(opened),
+        () = terminated() => None,
+    };
+    // What comes meanwhile waits on the listener for the farm.
+    handle.stop(true).await;
+    let _ = done.await;
+    farm.transpose()
+}
+
 /// Keeps the samples of histograms that nobody asks for from piling up.
-async fn upkeep(metrics: PrometheusHandle) {
+async fn upkeep(metrics: Exposition) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         metrics.run_upkeep();
@@ -171,6 +232,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         read_rate: f64::from(config.read_rate_limit),
         shutdown_timeout: config.shutdown_grace,
         read_burst: f64::from(config.read_rate_burst.get()),
+        liveness_limit: config.liveness_limit,
         ..defaults
     }
 }
@@ -184,6 +246,12 @@ fn farm_settings(config: &Config, port: u16) -> FarmSettings {
         github: github_settings(config),
         store_policy: config.store_policy,
         degrade_limit: config.degrade_limit.get() as usize,
+        readiness: ReadinessSettings {
+            period: config.readiness_period,
+            deadline: config.readiness_deadline,
+            failures: config.readiness_failures.get(),
+            successes: config.readiness_successes.get(),
+        },
         ..FarmSettings::default()
     }
 }
@@ -211,7 +279,7 @@ async fn system_event(farm: &Farm, message: &str) {
     }
 }
 
-/// Completes at SIGTERM or Ctrl-C.
+/// Completes at the next SIGTERM or Ctrl-C.
 pub(super) async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {

@@ -140,11 +140,36 @@ settings! {
     github_token: Option<Secret> = "none", "--github-token", "SHOAL_GITHUB_TOKEN" or "GH_TOKEN", "TOKEN|none",
         parse::token;
 
+    /// How often the schedule and the store are asked whether they answer (`/readyz`): seconds, or with a unit (ms, s, m).
+    readiness_period: Duration = "1s", "--readiness-period", "SHOAL_READINESS_PERIOD", "TIME", parse::deadline;
+
+    /// How long each may take for that. `/readyz` itself waits for nothing: it answers what was found out last.
+    readiness_deadline: Duration = "1s", "--readiness-deadline", "SHOAL_READINESS_DEADLINE", "TIME", parse::deadline;
+
+    /// Failures in a row after which `/readyz` says no.
+    readiness_failures: NonZeroU32 = "2", "--readiness-failures", "SHOAL_READINESS_FAILURES", "COUNT", parse::positive;
+
+    /// Answers in a row after which it says yes again.
+    readiness_successes: NonZeroU32 = "2", "--readiness-successes", "SHOAL_READINESS_SUCCESSES", "COUNT",
+        parse::positive;
+
+    /// A thread that serves requests and has not turned for so long is stuck, and `/livez` says so: seconds, or with a
+    /// unit (ms, s, m).
+    liveness_limit: Duration = "10s", "--liveness-limit", "SHOAL_LIVENESS_LIMIT", "TIME", parse::deadline;
+
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,shoal::service=debug`.
     log: String = "info", "--log", "SHOAL_LOG", "FILTER", parse::log_filter;
 
-    /// How log lines look: `human` or `json`.
+    /// How log lines look: `human` (or `text`) or `json`.
     log_format: LogFormat = "human", "--log-format", "SHOAL_LOG_FORMAT", "human|json", parse::log_format;
+
+    /// Where a collector of traces takes OTLP over HTTP, as JSON: `http://HOST:4318`; spans go to `/v1/traces` there. `none`
+    /// collects nothing, and costs nothing.
+    otlp_endpoint: Option<String> = "none", "--otlp-endpoint", "SHOAL_OTLP_ENDPOINT", "URL|none", parse::mirror_url;
+
+    /// How long a server that was told to stop goes on serving, unready, before it refuses requests: so long balancers need
+    /// to notice. Seconds, or with a unit (ms, s, m, h).
+    drain_period: Duration = "2s", "--drain-period", "SHOAL_DRAIN_PERIOD", "TIME", parse::duration;
 
     /// How long a server that was told to stop lets requests in progress finish: seconds, or with a unit (ms, s,
     /// m, h).

@@ -5,39 +5,90 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{ConnectionType, Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::FutureExt;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
+use super::gate::{Class, Shed};
 use super::object::Began;
 use super::route::{Route, decoded};
-use super::{Site, client_addr, error, health, metrics, read_api, worker_api};
+use super::{Site, client_addr, error, health, metrics, read_api, request_id, worker_api};
 
 /// How long a public read waits for its turn.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Largest head of a request: path, names and values. Far above what workers, browsers and balancers send.
+const HEAD_LIMIT: usize = 32 << 10;
+
+/// Bytes of a request's head.
+fn head_size(request: &HttpRequest) -> usize {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    headers.sum::<usize>() + request.uri().path().len() + request.uri().query().map_or(0, str::len)
+}
 
 /// Answers a request, whatever it is.
 pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
     let began = Began::now();
     let path = decoded(request.path());
     let route = Route::find(&path);
-    let response = match route {
-        Some(Route::Livez) => health::livez(),
+    let label = route.map_or("none", Route::label);
+    let id = request_id::of(request);
+    // Probes ask every second, and have no story.
+    let span = match route {
+        Some(route) if route.class().is_none() => Span::none(),
+        _ => tracing::info_span!(
+            "request",
+            request_id = id.as_ref(),
+            endpoint = label,
+            method = request.method().as_str(),
+            worker = Empty,
+            run = Empty,
+            task = Empty,
+            status = Empty,
+        ),
+    };
+    let mut response = answer(site, request, payload, route, &path, began).instrument(span.clone()).await;
+    span.record("status", response.status().as_u16());
+    request_id::echo(&mut response, &id);
+    if site.farm.is_draining() {
+        // The next request is another replica's.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    metrics::count(label, response.status(), began.elapsed());
+    tracing::debug!(parent: &span, seconds = began.elapsed().as_secs_f64(), "answered");
+    response
+}
+
+async fn answer(
+    site: &Arc<Site>,
+    request: &HttpRequest,
+    payload: web::Payload,
+    route: Option<Route<'_>>,
+    path: &str,
+    began: Began,
+) -> HttpResponse {
+    match route {
+        Some(Route::Livez) => health::livez(site),
         Some(Route::Metrics) => metrics::metrics(site),
-        _ if site.is_closing() => error::closing(),
-        None => unknown(site, request, &path),
+        _ if head_size(request) > HEAD_LIMIT => error::large_head(),
+        _ if site.is_closing() => {
+            if let Some(class) = route.and_then(Route::class) {
+                class.shed(Shed::Closing);
+            }
+            error::closing()
+        }
+        None => unknown(site, request, path),
         Some(route) if !fits(route, request.method()) => wrong_method(route, request.method()),
-        Some(Route::Readyz) => health::readyz(site).await,
+        Some(Route::Startupz) => health::startupz(site),
+        Some(Route::Readyz) => health::readyz(site),
         Some(Route::Worker(endpoint)) => worker_api::handle(site, endpoint, request, payload).await,
         Some(Route::Read(read)) => {
-            let request = read_api::Request { site, http: request, path: &path, began };
+            let request = read_api::Request { site, http: request, path, began };
             reading(request, read, payload).await
         }
-    };
-    if let Some(route) = route {
-        metrics::count(route.label(), response.status(), began.elapsed());
     }
-    response
 }
 
 /// Public reads: limited per address, bounded in number, and a panic in one is its own affair.
@@ -49,24 +100,29 @@ async fn reading(
     let site = request.site;
     if site.limiter.is_on() {
         let address = client_addr::remote_addr(request.http, &site.settings.trusted_proxies);
-        if !site.limiter.admits(&address, site.farm.clock.monotonic()) {
+        if !site.limiter.admits_everywhere(&address, &site.farm).await {
+            Class::Read.shed(Shed::RateLimit);
             return error::too_many(request.path, request.began);
         }
     }
     if !site.farm.is_ready() {
+        Class::Read.shed(Shed::NotReady);
         return error::read_unavailable(request.path, "the schedule is being loaded", request.began);
     }
-    let Some(_slot) = site.reads.enter(READ_PATIENCE).await else {
+    let Ok(_turn) = site.reads.enter(READ_PATIENCE).await else {
         return error::read_unavailable(request.path, "too many requests at once", request.began);
     };
     let answer = AssertUnwindSafe(read_api::handle(&request, read, payload)).catch_unwind();
-    match tokio::time::timeout(site.settings.request_deadline, answer).await {
+    match tokio::time::timeout(site.settings.read_deadline, answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!(path = request.path, "a read panicked");
             error::read_failed()
         }
-        Err(_) => error::read_unavailable(request.path, "that took too long", request.began),
+        Err(_) => {
+            Class::Read.shed(Shed::Deadline);
+            error::read_unavailable(request.path, "that took too long", request.began)
+        }
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
-use super::body::Body;
+use super::body::{Body, BodyError};
 use super::error;
+use super::gate::{Class, Shed, Turn};
 use super::object::{Began, Object};
 use super::route::Endpoint;
 use super::{Site, client_addr};
@@ -22,6 +23,7 @@ use crate::service::request_task::{Origin, TaskAnswer};
 use crate::service::update_task::UpdateAnswer;
 use crate::service::{Farm, ServiceError, ServiceResult};
 use crate::sys::spawn;
+use crate::telemetry::catalogue;
 
 /// The version of the protocol, and of the worker that speaks it. A larger number makes workers update themselves.
 pub const WORKER_VERSION: u32 = 325;
@@ -65,6 +67,7 @@ pub async fn handle(
 ) -> HttpResponse {
     let began = Began::now();
     if !site.farm.is_ready() {
+        Class::Worker.shed(Shed::NotReady);
         return error::try_again();
     }
     let settings = &site.settings;
@@ -74,18 +77,24 @@ pub async fn handle(
     };
     let body = match site.bodies.read(request, payload, limit, patience).await {
         Ok(body) => body,
-        Err(error) => return error::bad_body(error),
+        Err(error) => {
+            if error == BodyError::NoMemory {
+                Class::Worker.shed(Shed::BodyMemory);
+            }
+            return error::bad_body(error);
+        }
     };
     // An upload's own time begins when it is here.
     let began = if endpoint == Endpoint::UploadPgn { Began::now() } else { began };
     let deadline = settings.request_deadline;
-    let Some(turn) = site.workers.enter(PATIENCE.min(deadline.saturating_sub(began.elapsed()))).await else {
+    let Ok(turn) = site.workers.enter(PATIENCE.min(deadline.saturating_sub(began.elapsed()))).await else {
         return shed(endpoint);
     };
     let origin = origin(endpoint, request, site);
     // A task of its own: a client that hangs up, or the deadline, doesn't leave the use case half done, and what still
     // runs keeps its turn.
-    let work = spawn::task("worker request", answer(site.farm.clone(), endpoint, body, origin, turn));
+    let work = answer(site.farm.clone(), endpoint, body, origin, turn).in_current_span();
+    let work = spawn::task("worker request", work);
     match tokio::time::timeout(deadline.saturating_sub(began.elapsed()), work).await {
         Ok(Ok(answer)) => answer.into(),
         Ok(Err(_)) => {
@@ -93,6 +102,7 @@ pub async fn handle(
             error::try_again()
         }
         Err(_) => {
+            Class::Worker.shed(Shed::Deadline);
             tracing::warn!(
                 path = endpoint.path(),
                 "a worker's request took too long; its outcome is unknown"
@@ -104,8 +114,8 @@ pub async fn handle(
 
 /// No room. `request_task` has words for that; everything else is repeated.
 fn shed(endpoint: Endpoint) -> HttpResponse {
-    ::metrics::counter!("shoal_http_shed_total", "path" => endpoint.path()).increment(1);
     if endpoint == Endpoint::RequestTask {
+        catalogue::TASK_ANSWERS.increment(["busy"]);
         return Answer::Json(StatusCode::OK, too_busy(Began::now())).into();
     }
     error::try_again()
@@ -153,13 +163,7 @@ fn invalid(error: BadRequest) -> ServiceError {
 }
 
 /// Section 1.8. The turn is given back when this ends.
-async fn answer(
-    farm: Arc<Farm>,
-    endpoint: Endpoint,
-    body: Body,
-    origin: Origin,
-    _turn: OwnedSemaphorePermit,
-) -> Answer {
+async fn answer(farm: Arc<Farm>, endpoint: Endpoint, body: Body, origin: Origin, _turn: Turn) -> Answer {
     let legacy = farm.legacy_usernames();
     let parsed = if body.bytes.len() <= PARSED_INLINE {
         Ok(Parsed::read(&body.bytes, &legacy, endpoint))
@@ -205,6 +209,7 @@ async fn outcome(
         return Ok((Object::new().value("version", &WORKER_VERSION), true));
     };
     let request = request.map_err(invalid)?;
+    tell_who(&request);
     let object = match endpoint {
         Endpoint::UpdateTask => {
             let answer = farm.update_task(&request, &origin.country).await?;
@@ -222,6 +227,21 @@ async fn outcome(
         Endpoint::WorkerLog => farm.worker_log(&request).await.map(|()| Object::new()),
     };
     Ok((object?, true))
+}
+
+/// Who asks, about what, in the lines that follow.
+fn tell_who(request: &WorkerRequest) {
+    let span = tracing::Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    span.record("worker", request.worker_info.short_name().0.as_str());
+    if let Some(run) = request.run_id {
+        span.record("run", tracing::field::display(run));
+    }
+    if let Some(task) = request.task_id {
+        span.record("task", task);
+    }
 }
 
 fn task_object(answer: TaskAnswer) -> Object {

@@ -12,6 +12,7 @@ mod keys;
 mod lease;
 mod link;
 mod notes;
+mod rates;
 mod reads;
 mod reply;
 mod run_codec;
@@ -30,6 +31,7 @@ use ::redis::{Arg, Cmd};
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
+use tracing::Instrument;
 
 use self::beats::Beats;
 use self::errors::{Class, class, state_error};
@@ -41,6 +43,8 @@ use self::scripts::Script;
 pub use self::settings::{RedisSettings, RedisUrl, UrlError};
 use super::*;
 use crate::sys::clock::{self, Clock};
+use crate::telemetry::catalogue;
+use crate::telemetry::otlp::TARGET;
 
 /// See the module's documentation.
 pub struct RedisState {
@@ -151,7 +155,8 @@ impl RedisState {
     /// Runs a script; one that the server doesn't know is sent whole.
     async fn run(&self, script: &'static Script, command: &Cmd, way: Way) -> StateResult<Reply> {
         let began = clock::stopwatch();
-        let mut answer = self.link.send(command, way).await;
+        let span = tracing::trace_span!(target: TARGET, "redis", script = script.name);
+        let mut answer = self.link.send(command, way).instrument(span).await;
         if answer.as_ref().is_err_and(|error| class(error) == Class::NoScript) {
             let mut whole = ::redis::cmd("EVAL");
             whole.arg(&script.text);
@@ -162,11 +167,11 @@ impl RedisState {
             }
             answer = self.link.send(&whole, way).await;
         }
-        metrics::histogram!("shoal_redis_script_seconds", "script" => script.name)
-            .record(began.elapsed().as_secs_f64());
+        catalogue::REDIS_SCRIPT_SECONDS.record([script.name], began.elapsed().as_secs_f64());
+        catalogue::REDIS_SCRIPTS.increment([script.name, if answer.is_ok() { "ok" } else { "error" }]);
         let value = answer.map_err(|error| {
             let class = class(&error);
-            metrics::counter!("shoal_redis_errors_total", "class" => class.name()).increment(1);
+            catalogue::REDIS_ERRORS.increment([class.name()]);
             if matches!(class, Class::Bug | Class::Operator) {
                 tracing::error!(script = script.name, %error, "the schedule's server refused a script");
             }
@@ -302,8 +307,16 @@ impl SchedulingState for RedisState {
         reading!(self, names => self.dirty(&names, filter))
     }
 
-    async fn count_dirty(&self) -> StateResult<usize> {
-        reading!(self, names => self.number_dirty(&names))
+    async fn backlog(&self) -> StateResult<Backlog> {
+        reading!(self, names => self.dirty_backlog(&names))
+    }
+
+    async fn admit_address(&self, address: &str, rate: Rate) -> StateResult<Option<bool>> {
+        self.count_address(address, rate).await.map(Some)
+    }
+
+    fn observe(&self) {
+        self.link.observe();
     }
 
     async fn ack_dirty(&self, generation: Generation, acks: &[DurableAck]) -> StateResult<()> {

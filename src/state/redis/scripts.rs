@@ -74,7 +74,7 @@ scripts! {
     PEEK_DIRTY = "peek_dirty" [guard];
     PEEK_DIRTY_RUN = "peek_dirty_run" [guard];
     ACK_DIRTY = "ack_dirty" [guard, task];
-    COUNT_DIRTY = "count_dirty" [guard];
+    DIRTY_BACKLOG = "dirty_backlog" [guard];
     LIST_RUNS = "list_runs" [guard];
     READ_RUN = "read_run" [guard, run];
     READ_FOLD = "read_fold" [guard, run];
@@ -85,6 +85,7 @@ scripts! {
     CLEAN_WORKERS = "clean_workers" [guard, lease, task, standing];
     CLEAN_SEEN = "clean_seen" [guard, lease];
     AUDIT_RUN = "audit_run" [guard, run];
+    RATE_LIMIT = "rate_limit" [guard];
     CENSUS = "census" [guard, task, standing];
 }
 
