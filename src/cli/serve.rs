@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -18,9 +17,10 @@ use crate::github::GitHubSettings;
 use crate::http::{self, HttpSettings, Site};
 use crate::scheduler;
 use crate::service::degrade::StorePolicy;
+use crate::service::readiness::ReadinessSettings;
 use crate::service::{Farm, FarmSettings};
 use crate::sys::{clock, spawn};
-use crate::telemetry;
+use crate::telemetry::{self, Exposition};
 
 /// Between the first refusal and the end of listening (`spec/worker-api.md` section 1.7).
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ pub struct FarmParts {
     /// Where it listens.
     pub listener: TcpListener,
     /// What `/metrics` answers from.
-    pub metrics: Option<PrometheusHandle>,
+    pub metrics: Option<Exposition>,
 }
 
 /// A running server.
@@ -151,7 +151,7 @@ pub async fn serve(config: Config) -> CliResult {
 }
 
 /// Keeps the samples of histograms that nobody asks for from piling up.
-async fn upkeep(metrics: PrometheusHandle) {
+async fn upkeep(metrics: Exposition) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         metrics.run_upkeep();
@@ -171,6 +171,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         read_rate: f64::from(config.read_rate_limit),
         shutdown_timeout: config.shutdown_grace,
         read_burst: f64::from(config.read_rate_burst.get()),
+        liveness_limit: config.liveness_limit,
         ..defaults
     }
 }
@@ -184,6 +185,12 @@ fn farm_settings(config: &Config, port: u16) -> FarmSettings {
         github: github_settings(config),
         store_policy: config.store_policy,
         degrade_limit: config.degrade_limit.get() as usize,
+        readiness: ReadinessSettings {
+            period: config.readiness_period,
+            deadline: config.readiness_deadline,
+            failures: config.readiness_failures.get(),
+            successes: config.readiness_successes.get(),
+        },
         ..FarmSettings::default()
     }
 }

@@ -140,6 +140,23 @@ settings! {
     github_token: Option<Secret> = "none", "--github-token", "SHOAL_GITHUB_TOKEN" or "GH_TOKEN", "TOKEN|none",
         parse::token;
 
+    /// How often the schedule and the store are asked whether they answer (`/readyz`): seconds, or with a unit (ms, s, m).
+    readiness_period: Duration = "1s", "--readiness-period", "SHOAL_READINESS_PERIOD", "TIME", parse::deadline;
+
+    /// How long each may take for that. `/readyz` itself waits for nothing: it answers what was found out last.
+    readiness_deadline: Duration = "1s", "--readiness-deadline", "SHOAL_READINESS_DEADLINE", "TIME", parse::deadline;
+
+    /// Failures in a row after which `/readyz` says no.
+    readiness_failures: NonZeroU32 = "2", "--readiness-failures", "SHOAL_READINESS_FAILURES", "COUNT", parse::positive;
+
+    /// Answers in a row after which it says yes again.
+    readiness_successes: NonZeroU32 = "2", "--readiness-successes", "SHOAL_READINESS_SUCCESSES", "COUNT",
+        parse::positive;
+
+    /// A thread that serves requests and has not turned for so long is stuck, and `/livez` says so: seconds, or with a
+    /// unit (ms, s, m).
+    liveness_limit: Duration = "10s", "--liveness-limit", "SHOAL_LIVENESS_LIMIT", "TIME", parse::deadline;
+
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,shoal::service=debug`.
     log: String = "info", "--log", "SHOAL_LOG", "FILTER", parse::log_filter;
 

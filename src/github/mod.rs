@@ -20,6 +20,7 @@ pub use self::error::GitHubError;
 pub use self::quota::Quota;
 use crate::config::Secret;
 use crate::sys::clock::Clock;
+use crate::telemetry::catalogue;
 
 /// The whole table of books is some hundred kilobytes.
 const BOOKS_LIMIT: usize = 8 << 20;
@@ -184,7 +185,7 @@ impl GitHub {
     }
 
     fn note(&self, quota: Quota) {
-        metrics::gauge!("shoal_github_calls_left").set(quota.remaining as f64);
+        catalogue::GITHUB_CALLS_LEFT.set([], quota.remaining as f64);
         *self.quota.lock() = quota;
     }
 }

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::HttpSettings;
+use crate::telemetry::catalogue;
 
 /// Bodies up to this size are not counted: there are never more of them than connections.
 const SMALL: usize = 64 * 1024;
@@ -45,6 +46,18 @@ pub enum BodyError {
     NoMemory,
 }
 
+impl BodyError {
+    /// For metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::Late => "late",
+            Self::Broken => "broken",
+            Self::NoMemory => "no_memory",
+        }
+    }
+}
+
 /// Memory for large bodies.
 pub struct Bodies {
     memory: Arc<Semaphore>,
@@ -69,7 +82,11 @@ impl Bodies {
         patience: Duration,
     ) -> Result<Body, BodyError> {
         let body = tokio::time::timeout(patience, self.collect(request, payload, limit)).await;
-        body.unwrap_or(Err(BodyError::Late))
+        let body = body.unwrap_or(Err(BodyError::Late));
+        if let Err(error) = &body {
+            catalogue::HTTP_BODIES_REFUSED.increment([error.name()]);
+        }
+        body
     }
 
     async fn collect(

@@ -13,9 +13,12 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use super::error::{JSON, json};
-use super::object::Object;
+use super::gate::Class;
+use super::metrics;
+use super::object::{Began, Object};
 use crate::service::control::Control;
 use crate::service::{Farm, ServiceError};
+use crate::telemetry::catalogue;
 
 /// Path of the only resource.
 pub const CONTROL_PATH: &str = "/control";
@@ -50,6 +53,15 @@ pub fn serve_control(farm: Arc<Farm>, path: &Path) -> io::Result<Server> {
 }
 
 async fn command(farm: Arc<Farm>, body: web::Bytes) -> HttpResponse {
+    let began = Began::now();
+    let shown = catalogue::HTTP_IN_FLIGHT.hold([Class::Management.name()]);
+    let response = carry_out(farm, body).await;
+    drop(shown);
+    metrics::count("control", response.status(), began.elapsed());
+    response
+}
+
+async fn carry_out(farm: Arc<Farm>, body: web::Bytes) -> HttpResponse {
     let command: Control = match serde_json::from_slice(&body) {
         Ok(command) => command,
         // The text may name a field but never holds the body, which may hold a password.

@@ -9,6 +9,7 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::FutureExt;
 
+use super::gate::{Class, Shed};
 use super::object::Began;
 use super::route::{Route, decoded};
 use super::{Site, client_addr, error, health, metrics, read_api, worker_api};
@@ -22,21 +23,25 @@ pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Pay
     let path = decoded(request.path());
     let route = Route::find(&path);
     let response = match route {
-        Some(Route::Livez) => health::livez(),
+        Some(Route::Livez) => health::livez(site),
         Some(Route::Metrics) => metrics::metrics(site),
-        _ if site.is_closing() => error::closing(),
+        _ if site.is_closing() => {
+            if let Some(class) = route.and_then(Route::class) {
+                class.shed(Shed::Closing);
+            }
+            error::closing()
+        }
         None => unknown(site, request, &path),
         Some(route) if !fits(route, request.method()) => wrong_method(route, request.method()),
-        Some(Route::Readyz) => health::readyz(site).await,
+        Some(Route::Startupz) => health::startupz(site),
+        Some(Route::Readyz) => health::readyz(site),
         Some(Route::Worker(endpoint)) => worker_api::handle(site, endpoint, request, payload).await,
         Some(Route::Read(read)) => {
             let request = read_api::Request { site, http: request, path: &path, began };
             reading(request, read, payload).await
         }
     };
-    if let Some(route) = route {
-        metrics::count(route.label(), response.status(), began.elapsed());
-    }
+    metrics::count(route.map_or("none", Route::label), response.status(), began.elapsed());
     response
 }
 
@@ -50,13 +55,15 @@ async fn reading(
     if site.limiter.is_on() {
         let address = client_addr::remote_addr(request.http, &site.settings.trusted_proxies);
         if !site.limiter.admits(&address, site.farm.clock.monotonic()) {
+            Class::Read.shed(Shed::RateLimit);
             return error::too_many(request.path, request.began);
         }
     }
     if !site.farm.is_ready() {
+        Class::Read.shed(Shed::NotReady);
         return error::read_unavailable(request.path, "the schedule is being loaded", request.began);
     }
-    let Some(_slot) = site.reads.enter(READ_PATIENCE).await else {
+    let Ok(_turn) = site.reads.enter(READ_PATIENCE).await else {
         return error::read_unavailable(request.path, "too many requests at once", request.began);
     };
     let answer = AssertUnwindSafe(read_api::handle(&request, read, payload)).catch_unwind();
@@ -66,7 +73,10 @@ async fn reading(
             tracing::error!(path = request.path, "a read panicked");
             error::read_failed()
         }
-        Err(_) => error::read_unavailable(request.path, "that took too long", request.began),
+        Err(_) => {
+            Class::Read.shed(Shed::Deadline);
+            error::read_unavailable(request.path, "that took too long", request.began)
+        }
     }
 }
 

@@ -7,25 +7,31 @@ use actix_web::http::StatusCode;
 
 use super::Site;
 use super::error::JSON;
+use crate::telemetry::catalogue;
 
 /// The exposition, if a recorder was installed.
 pub fn metrics(site: &Site) -> HttpResponse {
-    match &site.prometheus {
-        Some(handle) => {
-            HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())
+    match &site.exposition {
+        Some(exposition) => {
+            site.farm.observe();
+            drop(site.farm.verdict());
+            let _ = site.pulse.silence();
+            let page = exposition.render();
+            HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(page)
         }
         None => HttpResponse::NotFound().content_type(JSON).body(r#"{"detail":"Not Found"}"#),
     }
 }
 
 /// Counts an answered request.
-pub fn count(path: &'static str, status: StatusCode, took: Duration) {
-    let class = match status.as_u16() {
-        100..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
+pub fn count(endpoint: &'static str, status: StatusCode, took: Duration) {
+    let outcome = match status.as_u16() {
+        100..=399 => "ok",
+        429 => "limited",
+        400..=499 => "refused",
+        503 => "try_again",
+        _ => "failed",
     };
-    ::metrics::counter!("shoal_http_requests_total", "path" => path, "status" => class).increment(1);
-    ::metrics::histogram!("shoal_http_request_seconds", "path" => path).record(took.as_secs_f64());
+    catalogue::HTTP_REQUESTS.increment([endpoint, outcome]);
+    catalogue::HTTP_REQUEST_SECONDS.record([endpoint], took.as_secs_f64());
 }

@@ -14,6 +14,7 @@ mod gate;
 mod health;
 mod metrics;
 mod object;
+mod pulse;
 mod rate_limit;
 mod read_api;
 mod route;
@@ -27,14 +28,17 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpRequest, HttpServer, web};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use self::body::Bodies;
-use self::gate::Gate;
+use self::gate::{Class, Gate};
+use self::pulse::Pulse;
 use self::rate_limit::RateLimiter;
 use crate::config::{Network, TrustedProxies};
 use crate::service::Farm;
+use crate::sys::spawn;
+use crate::telemetry::metric::Held;
+use crate::telemetry::{Exposition, catalogue};
 
 /// What the HTTP edge can be told.
 #[derive(Debug, Clone)]
@@ -77,6 +81,8 @@ pub struct HttpSettings {
     pub read_rate: f64,
     /// Public reads per address that may come at once.
     pub read_burst: f64,
+    /// A thread that serves requests and has not turned for so long is stuck: `/livez` says so.
+    pub liveness_limit: Duration,
 }
 
 impl Default for HttpSettings {
@@ -100,6 +106,7 @@ impl Default for HttpSettings {
             download_slots: 32,
             read_rate: 50.0,
             read_burst: 200.0,
+            liveness_limit: Duration::from_secs(10),
         }
     }
 }
@@ -109,29 +116,33 @@ pub struct Site {
     farm: Arc<Farm>,
     settings: HttpSettings,
     closing: AtomicBool,
+    started: AtomicBool,
+    pulse: Arc<Pulse>,
     workers: Gate,
     reads: Gate,
     downloads: Arc<Semaphore>,
     bodies: Bodies,
     limiter: RateLimiter,
     active_runs: read_api::ActiveRuns,
-    prometheus: Option<PrometheusHandle>,
+    exposition: Option<Exposition>,
 }
 
 impl Site {
-    /// A site over a farm. `prometheus` renders `/metrics`; without it there is no such path.
-    pub fn new(farm: Arc<Farm>, settings: HttpSettings, prometheus: Option<PrometheusHandle>) -> Arc<Self> {
+    /// A site over a farm. `exposition` is what `/metrics` answers; without it there is no such path.
+    pub fn new(farm: Arc<Farm>, settings: HttpSettings, exposition: Option<Exposition>) -> Arc<Self> {
         Arc::new(Self {
             closing: AtomicBool::new(false),
-            workers: Gate::new(settings.worker_slots, settings.worker_queue),
-            reads: Gate::new(settings.read_slots, settings.read_queue),
+            started: AtomicBool::new(false),
+            pulse: Arc::new(Pulse::new()),
+            workers: Gate::new(Class::Worker, settings.worker_slots, settings.worker_queue),
+            reads: Gate::new(Class::Read, settings.read_slots, settings.read_queue),
             downloads: Arc::new(Semaphore::new(settings.download_slots)),
             bodies: Bodies::new(&settings),
             limiter: RateLimiter::new(settings.read_rate, settings.read_burst),
             active_runs: read_api::ActiveRuns::default(),
             farm,
             settings,
-            prometheus,
+            exposition,
         })
     }
 
@@ -141,10 +152,23 @@ impl Site {
         self.closing.store(true, Ordering::Release);
     }
 
+    /// Whether it has ever been ready.
+    fn has_started(&self) -> bool {
+        if !self.started.load(Ordering::Acquire) && self.farm.is_ready() {
+            self.started.store(true, Ordering::Release);
+        }
+        self.started.load(Ordering::Acquire)
+    }
+
     /// Whether [`Site::begin_shutdown`] was called.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
+}
+
+/// An open connection, for as long as it is.
+struct Connection {
+    _shown: Held<0>,
 }
 
 /// Puts the whole site into an application.
@@ -163,15 +187,24 @@ pub fn configure(cfg: &mut web::ServiceConfig, site: Arc<Site>) {
 /// The listener can't be used.
 pub fn serve(site: Arc<Site>, listener: TcpListener, threads: usize) -> io::Result<Server> {
     let settings = site.settings.clone();
-    let server = HttpServer::new(move || App::new().configure(|cfg| configure(cfg, site.clone())))
-        .workers(threads.max(1))
-        .keep_alive(settings.keep_alive)
-        .client_request_timeout(settings.head_deadline)
-        .client_disconnect_timeout(Duration::from_secs(5))
-        .max_connections(settings.max_connections)
-        .shutdown_timeout(settings.shutdown_timeout.as_secs())
-        .disable_signals()
-        .listen(listener)?
-        .run();
+    site.farm.keep_watch();
+    spawn::task("pulse", site.pulse.clone().beat());
+    let server = HttpServer::new(move || {
+        // Once on each thread.
+        spawn::local(site.pulse.clone().beat());
+        App::new().configure(|cfg| configure(cfg, site.clone()))
+    })
+    .on_connect(|_, extensions| {
+        extensions.insert(Connection { _shown: catalogue::HTTP_CONNECTIONS.hold([]) });
+    })
+    .workers(threads.max(1))
+    .keep_alive(settings.keep_alive)
+    .client_request_timeout(settings.head_deadline)
+    .client_disconnect_timeout(Duration::from_secs(5))
+    .max_connections(settings.max_connections)
+    .shutdown_timeout(settings.shutdown_timeout.as_secs())
+    .disable_signals()
+    .listen(listener)?
+    .run();
     Ok(server)
 }

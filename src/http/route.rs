@@ -2,6 +2,8 @@
 
 use actix_web::http::Method;
 
+use super::gate::Class;
+
 /// A worker's endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named as their paths")]
@@ -45,6 +47,8 @@ pub enum Route<'a> {
     Livez,
     /// Can it serve?
     Readyz,
+    /// Has it ever been able to?
+    Startupz,
     /// Numbers for Prometheus.
     Metrics,
 }
@@ -72,6 +76,7 @@ impl<'a> Route<'a> {
         match path {
             "/livez" => return Some(Self::Livez),
             "/readyz" => return Some(Self::Readyz),
+            "/startupz" => return Some(Self::Startupz),
             "/metrics" => return Some(Self::Metrics),
             _ => {}
         }
@@ -103,7 +108,7 @@ impl<'a> Route<'a> {
     pub fn method(self) -> Method {
         match self {
             Self::Worker(_) | Self::Read(Read::Actions) => Method::POST,
-            Self::Read(_) | Self::Livez | Self::Readyz | Self::Metrics => Method::GET,
+            Self::Read(_) | Self::Livez | Self::Readyz | Self::Startupz | Self::Metrics => Method::GET,
         }
     }
 
@@ -112,24 +117,34 @@ impl<'a> Route<'a> {
         matches!(self, Self::Read(Read::Actions | Read::GetRun(_)))
     }
 
-    /// The path without its variable parts: the label of metrics.
+    /// What metrics call it: the last fixed part of its path.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Worker(endpoint) => endpoint.path(),
-            Self::Read(Read::ActiveRuns) => "/api/active_runs",
-            Self::Read(Read::FinishedRuns) => "/api/finished_runs",
-            Self::Read(Read::Actions) => "/api/actions",
-            Self::Read(Read::GetRun(_)) => "/api/get_run",
-            Self::Read(Read::GetTask(..)) => "/api/get_task",
-            Self::Read(Read::GetElo(_)) => "/api/get_elo",
-            Self::Read(Read::CalcElo) => "/api/calc_elo",
-            Self::Read(Read::Pgn(_)) => "/api/pgn",
-            Self::Read(Read::RunPgns(_)) => "/api/run_pgns",
-            Self::Read(Read::Nn(_)) => "/api/nn",
-            Self::Read(Read::RateLimit) => "/api/rate_limit",
-            Self::Livez => "/livez",
-            Self::Readyz => "/readyz",
-            Self::Metrics => "/metrics",
+            Self::Worker(endpoint) => endpoint.path().trim_start_matches("/api/"),
+            Self::Read(Read::ActiveRuns) => "active_runs",
+            Self::Read(Read::FinishedRuns) => "finished_runs",
+            Self::Read(Read::Actions) => "actions",
+            Self::Read(Read::GetRun(_)) => "get_run",
+            Self::Read(Read::GetTask(..)) => "get_task",
+            Self::Read(Read::GetElo(_)) => "get_elo",
+            Self::Read(Read::CalcElo) => "calc_elo",
+            Self::Read(Read::Pgn(_)) => "pgn",
+            Self::Read(Read::RunPgns(_)) => "run_pgns",
+            Self::Read(Read::Nn(_)) => "nn",
+            Self::Read(Read::RateLimit) => "rate_limit",
+            Self::Livez => "livez",
+            Self::Readyz => "readyz",
+            Self::Startupz => "startupz",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// Who asks there; None for what is answered whatever happens.
+    pub fn class(self) -> Option<Class> {
+        match self {
+            Self::Worker(_) => Some(Class::Worker),
+            Self::Read(_) => Some(Class::Read),
+            Self::Livez | Self::Readyz | Self::Startupz | Self::Metrics => None,
         }
     }
 }
@@ -181,6 +196,7 @@ pub fn decoded(path: &str) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::labels::ENDPOINT;
 
     #[test]
     fn paths_match_exactly() {
@@ -225,6 +241,21 @@ mod tests {
             WorkerLog,
         ] {
             assert_eq!(Route::find(endpoint.path()), Some(Route::Worker(endpoint)));
+        }
+    }
+
+    #[test]
+    fn metrics_know_every_route() {
+        let names = ENDPOINT.values.iter().filter(|name| !matches!(**name, "control" | "none"));
+        for name in names {
+            let paths = [
+                format!("/{name}"),
+                format!("/api/{name}"),
+                format!("/api/{name}/a"),
+                format!("/api/{name}/a/b"),
+            ];
+            let found = paths.iter().find_map(|path| Route::find(path));
+            assert_eq!(found.map(Route::label), Some(*name));
         }
     }
 

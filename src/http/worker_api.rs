@@ -6,10 +6,10 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::body::Body;
+use super::body::{Body, BodyError};
 use super::error;
+use super::gate::{Class, Shed, Turn};
 use super::object::{Began, Object};
 use super::route::Endpoint;
 use super::{Site, client_addr};
@@ -22,6 +22,7 @@ use crate::service::request_task::{Origin, TaskAnswer};
 use crate::service::update_task::UpdateAnswer;
 use crate::service::{Farm, ServiceError, ServiceResult};
 use crate::sys::spawn;
+use crate::telemetry::catalogue;
 
 /// The version of the protocol, and of the worker that speaks it. A larger number makes workers update themselves.
 pub const WORKER_VERSION: u32 = 325;
@@ -65,6 +66,7 @@ pub async fn handle(
 ) -> HttpResponse {
     let began = Began::now();
     if !site.farm.is_ready() {
+        Class::Worker.shed(Shed::NotReady);
         return error::try_again();
     }
     let settings = &site.settings;
@@ -74,12 +76,17 @@ pub async fn handle(
     };
     let body = match site.bodies.read(request, payload, limit, patience).await {
         Ok(body) => body,
-        Err(error) => return error::bad_body(error),
+        Err(error) => {
+            if error == BodyError::NoMemory {
+                Class::Worker.shed(Shed::BodyMemory);
+            }
+            return error::bad_body(error);
+        }
     };
     // An upload's own time begins when it is here.
     let began = if endpoint == Endpoint::UploadPgn { Began::now() } else { began };
     let deadline = settings.request_deadline;
-    let Some(turn) = site.workers.enter(PATIENCE.min(deadline.saturating_sub(began.elapsed()))).await else {
+    let Ok(turn) = site.workers.enter(PATIENCE.min(deadline.saturating_sub(began.elapsed()))).await else {
         return shed(endpoint);
     };
     let origin = origin(endpoint, request, site);
@@ -93,6 +100,7 @@ pub async fn handle(
             error::try_again()
         }
         Err(_) => {
+            Class::Worker.shed(Shed::Deadline);
             tracing::warn!(
                 path = endpoint.path(),
                 "a worker's request took too long; its outcome is unknown"
@@ -104,8 +112,8 @@ pub async fn handle(
 
 /// No room. `request_task` has words for that; everything else is repeated.
 fn shed(endpoint: Endpoint) -> HttpResponse {
-    ::metrics::counter!("shoal_http_shed_total", "path" => endpoint.path()).increment(1);
     if endpoint == Endpoint::RequestTask {
+        catalogue::TASK_ANSWERS.increment(["busy"]);
         return Answer::Json(StatusCode::OK, too_busy(Began::now())).into();
     }
     error::try_again()
@@ -153,13 +161,7 @@ fn invalid(error: BadRequest) -> ServiceError {
 }
 
 /// Section 1.8. The turn is given back when this ends.
-async fn answer(
-    farm: Arc<Farm>,
-    endpoint: Endpoint,
-    body: Body,
-    origin: Origin,
-    _turn: OwnedSemaphorePermit,
-) -> Answer {
+async fn answer(farm: Arc<Farm>, endpoint: Endpoint, body: Body, origin: Origin, _turn: Turn) -> Answer {
     let legacy = farm.legacy_usernames();
     let parsed = if body.bytes.len() <= PARSED_INLINE {
         Ok(Parsed::read(&body.bytes, &legacy, endpoint))

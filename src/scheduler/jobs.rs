@@ -15,10 +15,12 @@ use crate::domain::run::Phase;
 use crate::service::documents::closing_ids;
 use crate::service::election::Leadership;
 use crate::service::run_cache::CachedRun;
+use crate::service::validation::note_violation;
 use crate::service::{Farm, ServiceResult};
 use crate::state::{CloseOutcome, CloseTask, CloseWhy, RunView, SeenView, SetRunFields};
 use crate::store::codec::as_number;
 use crate::sys::random;
+use crate::telemetry::catalogue;
 
 /// A task without a sign of life for longer than this is dead, ms.
 const DEAD_AFTER: i64 = 360_000;
@@ -37,6 +39,8 @@ pub enum Job {
     Pause,
     /// Close dead tasks.
     Scavenge,
+    /// Tell how the farm is, for metrics.
+    Gauges,
     /// Internal throughput of unfinished runs.
     Itp,
     /// Nodes per second and games per minute.
@@ -61,11 +65,12 @@ pub enum Job {
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Flush,
         Self::Reconcile,
         Self::Pause,
         Self::Scavenge,
+        Self::Gauges,
         Self::Itp,
         Self::Speed,
         Self::Audit,
@@ -85,6 +90,7 @@ impl Job {
             Self::Reconcile => "reconcile",
             Self::Pause => "pause",
             Self::Scavenge => "scavenge",
+            Self::Gauges => "gauges",
             Self::Itp => "itp",
             Self::Speed => "speed",
             Self::Audit => "audit",
@@ -103,7 +109,7 @@ impl Job {
         Duration::from_secs(match self {
             Self::Flush => 1,
             Self::Reconcile => 2,
-            Self::Pause => 5,
+            Self::Pause | Self::Gauges => 5,
             Self::Scavenge | Self::Itp | Self::Speed | Self::Audit => 60,
             Self::Clean | Self::Validate => 180,
             Self::Seen => 300,
@@ -117,7 +123,7 @@ impl Job {
         match self {
             // New weights and speeds at once: they are derived, and a restart forgot nothing else.
             // A pause may have to be renewed at once, too.
-            Self::Itp | Self::Speed | Self::Pause => Duration::ZERO,
+            Self::Itp | Self::Speed | Self::Pause | Self::Gauges => Duration::ZERO,
             Self::Flush => Duration::from_secs(1),
             Self::Reconcile => Duration::from_secs(2),
             Self::Scavenge
@@ -160,6 +166,7 @@ impl Job {
             Self::Reconcile => farm.reconcile().await?,
             Self::Pause => farm.keep_pause().await?,
             Self::Scavenge => farm.scavenge(leadership).await?,
+            Self::Gauges => farm.tell_gauges(leadership).await?,
             Self::Itp => farm.update_itp(leadership).await?,
             Self::Speed => farm.update_speed(leadership).await?,
             Self::Audit => farm.audit_random_run().await?,
@@ -197,7 +204,7 @@ impl Farm {
             let why = CloseWhy::Dead { cutoff, token: leadership.token, cause };
             let close = CloseTask { key, why, write_id: random::write_id() };
             if let CloseOutcome::Done(task) = self.state.close_task(self.generation(), close).await? {
-                metrics::counter!("shoal_dead_tasks_total").increment(1);
+                catalogue::TASKS_ENDED.increment(["dead"]);
                 tracing::info!(run = %key.run, task = %key.task, "dead task");
                 self.committer.write_all(self.barrier(&[&task]).await?).await?;
             }
@@ -280,8 +287,7 @@ impl Farm {
         let wrong = self.state.audit(view.id).await?;
         let mut entries = Vec::new();
         for what in wrong {
-            let id = what.split(':').next().unwrap_or("unknown").to_owned();
-            metrics::counter!("shoal_invariant_violations_total", "id" => id).increment(1);
+            note_violation(&what);
             tracing::error!(run = %view.id, what, "an invariant is broken");
             entries
                 .push(Action::log_message(format!("The run object {} does not validate: {what}", view.id)));

@@ -20,6 +20,7 @@ use self::plan::Plan;
 use crate::service::election::Leadership;
 use crate::service::{Farm, ServiceError};
 use crate::sys::{random, spawn};
+use crate::telemetry::catalogue;
 
 /// How finely due times are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -78,8 +79,13 @@ async fn run(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
 /// Does a job once, and notes how that went.
 async fn carry_out(job: Job, farm: &Farm, leadership: &Leadership) {
     let began = crate::sys::clock::stopwatch();
-    if let Err(error) = leadership.during(job.run(farm, leadership)).await {
-        metrics::counter!("shoal_job_failures_total", "job" => job.name()).increment(1);
+    let done = leadership.during(job.run(farm, leadership)).await;
+    catalogue::JOB_SECONDS.record([job.name()], began.elapsed().as_secs_f64());
+    if done.is_ok() {
+        catalogue::JOB_SUCCESS.set([job.name()], farm.now().0 as f64 / 1000.0);
+    }
+    if let Err(error) = done {
+        catalogue::JOB_FAILURES.increment([job.name()]);
         match &error {
             ServiceError::Superseded(_) => {
                 tracing::warn!(job = job.name(), %error, "a periodic job stopped");
@@ -92,5 +98,4 @@ async fn carry_out(job: Job, farm: &Farm, leadership: &Leadership) {
             _ => tracing::error!(job = job.name(), %error, "a periodic job failed"),
         }
     }
-    metrics::histogram!("shoal_job_seconds", "job" => job.name()).record(began.elapsed().as_secs_f64());
 }

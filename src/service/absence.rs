@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::store::SharedStore;
+use crate::telemetry::catalogue;
 
 /// A failure that took less than this hindered nobody: the next batch may try its luck.
 const LONG: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ impl Absence {
         if took < LONG || self.is_noticed() {
             return false;
         }
-        metrics::gauge!("shoal_store_away").set(1.0);
+        catalogue::CIRCUIT_OPEN.set(["store"], 1.0);
         tracing::error!("the store is away; until it answers again, nothing waits for it");
         self.return_of_the_store = Some(Box::pin(returned(store.clone())));
         true
@@ -44,7 +45,7 @@ impl Absence {
             None => std::future::pending().await,
         }
         self.return_of_the_store = None;
-        metrics::gauge!("shoal_store_away").set(0.0);
+        catalogue::CIRCUIT_OPEN.set(["store"], 0.0);
         tracing::info!("the store is back");
     }
 }

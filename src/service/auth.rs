@@ -13,8 +13,9 @@ use tokio::sync::Semaphore;
 
 use super::error::{ServiceError, ServiceResult};
 use crate::store::{SharedStore, StoreError, StoreResult, User};
-use crate::sys::clock::Clock;
+use crate::sys::clock::{Clock, stopwatch};
 use crate::sys::{random, spawn};
+use crate::telemetry::catalogue;
 
 /// How long an account, or a verified password, is believed without asking again.
 const TRUST: Duration = Duration::from_secs(120);
@@ -110,7 +111,7 @@ impl Accounts {
         };
         let user = match known {
             Some(user) => {
-                metrics::counter!("shoal_user_cache_hits_total").increment(1);
+                catalogue::USER_CACHE_LOOKUPS.increment(["hit"]);
                 user
             }
             None => {
@@ -148,10 +149,10 @@ impl Accounts {
         if let Some(cached) = self.caches.lock().users.get(username)
             && now < cached.trusted_until
         {
-            metrics::counter!("shoal_user_cache_hits_total").increment(1);
+            catalogue::USER_CACHE_LOOKUPS.increment(["hit"]);
             return Ok(Some((cached.user.clone(), cached.secret.clone())));
         }
-        metrics::counter!("shoal_user_cache_misses_total").increment(1);
+        catalogue::USER_CACHE_LOOKUPS.increment(["miss"]);
         let (user, secret) = match self.read(username).await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(None),
@@ -190,7 +191,7 @@ impl Accounts {
             return None;
         }
         cached.trusted_until = cached.trusted_until.max(now + STALE_PAUSE);
-        metrics::counter!("shoal_user_cache_stale_total").increment(1);
+        catalogue::USER_CACHE_LOOKUPS.increment(["stale"]);
         Some((cached.user.clone(), cached.secret.clone()))
     }
 
@@ -214,7 +215,12 @@ impl Accounts {
             return if known { Ok(()) } else { Err(wrong()) };
         }
         let right = match (&secret, &user.plain_password) {
-            (Some(phc), _) => verify_hash(phc.clone(), password.to_owned()).await?,
+            (Some(phc), _) => {
+                let began = stopwatch();
+                let right = verify_hash(phc.clone(), password.to_owned()).await?;
+                catalogue::PASSWORD_SECONDS.record([], began.elapsed().as_secs_f64());
+                right
+            }
             (None, Some(plain)) => {
                 let right = bool::from(plain.as_bytes().ct_eq(password.as_bytes()));
                 if right {

@@ -4,8 +4,8 @@
 //! soon as the previous one has returned: load makes batches, there is no timer, and a store that is slow gets smaller
 //! ones ([`BatchSize`]). While the store is away ([`Absence`]) nobody is kept waiting for it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -17,6 +17,7 @@ use super::membership::Membership;
 use crate::state::{DurableAck, SchedulingState};
 use crate::store::{DocumentWrite, SharedStore, StoreError, WriteOutcome};
 use crate::sys::{clock, spawn};
+use crate::telemetry::catalogue;
 
 /// Documents that may wait or be under way at once.
 pub const QUEUE: usize = 4096;
@@ -88,7 +89,7 @@ impl Committer {
         let stats = Arc::new(CommitterStats::default());
         let room = Arc::new(Semaphore::new(QUEUE));
         let writer = BatchWriter { store, state, membership, stats: stats.clone() };
-        spawn::task("committer", run(queue, writer, Arc::downgrade(&room)));
+        spawn::task("committer", run(queue, writer));
         Self { jobs, room, stats }
     }
 
@@ -174,7 +175,7 @@ fn stopped() -> ServiceError {
     ServiceError::Unavailable("the committer has stopped".to_owned())
 }
 
-async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter, room: Weak<Semaphore>) {
+async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter) {
     let mut jobs = Vec::with_capacity(LARGEST);
     let mut absence = Absence::default();
     let mut size = BatchSize::default();
@@ -190,8 +191,7 @@ async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter, room:
         }
         let documents = jobs.iter().map(|job| job.waiter.documents).sum();
         if absence.is_noticed() {
-            metrics::counter!("shoal_commit_outcomes_total", "outcome" => "store_away")
-                .increment(documents as u64);
+            catalogue::COMMIT_OUTCOMES.add(["store_away"], documents as u64);
             for job in jobs.drain(..) {
                 let _ = job.waiter.done.send(Err(ServiceError::NotDurable("the store is away".to_owned())));
             }
@@ -202,10 +202,8 @@ async fn run(mut queue: mpsc::UnboundedReceiver<Job>, writer: BatchWriter, room:
             } else if absence.notice(began.elapsed(), &writer.store) {
                 size.late(documents);
             }
-            metrics::gauge!("shoal_commit_batch_limit_documents").set(size.limit() as f64);
+            catalogue::COMMIT_BATCH_LIMIT.set([], size.limit() as f64);
         }
-        let waiting = room.upgrade().map_or(0, |room| QUEUE.saturating_sub(room.available_permits()));
-        metrics::gauge!("shoal_commit_queue_documents").set(waiting as f64);
     }
 }
 
@@ -229,14 +227,13 @@ impl BatchWriter {
         }
         let began = clock::stopwatch();
         let result = tokio::time::timeout(STORE_DEADLINE, self.store.commit(current, &writes)).await;
-        metrics::histogram!("shoal_commit_seconds").record(began.elapsed().as_secs_f64());
-        metrics::histogram!("shoal_commit_batch_documents").record(writes.len() as f64);
+        catalogue::COMMIT_SECONDS.record([], began.elapsed().as_secs_f64());
+        catalogue::COMMIT_BATCH.record([], writes.len() as f64);
         let outcomes = match result {
             Ok(Ok(outcomes)) if outcomes.len() == writes.len() => outcomes,
             failure => {
                 self.stats.failed.fetch_add(1, Ordering::Relaxed);
-                metrics::counter!("shoal_commit_outcomes_total", "outcome" => "unknown")
-                    .increment(writes.len() as u64);
+                catalogue::COMMIT_OUTCOMES.add(["unknown"], writes.len() as u64);
                 let error = batch_error(failure);
                 tracing::warn!(documents = writes.len(), %error, "a batch was not confirmed");
                 let unconfirmed = matches!(error, ServiceError::NotDurable(_));
@@ -267,8 +264,7 @@ impl BatchWriter {
         }
         for (waiter, verdict) in waiters.into_iter().zip(verdicts) {
             if verdict.is_ok() {
-                metrics::histogram!("shoal_commit_durable_seconds")
-                    .record(waiter.since.elapsed().as_secs_f64());
+                catalogue::DURABLE_SECONDS.record([], waiter.since.elapsed().as_secs_f64());
             }
             let _ = waiter.done.send(verdict);
         }
@@ -302,7 +298,7 @@ fn ack(write: &DocumentWrite, outcome: WriteOutcome, told: bool) -> Option<Durab
 }
 
 fn verdict(outcome: WriteOutcome, stats: &CommitterStats) -> ServiceResult<()> {
-    metrics::counter!("shoal_commit_outcomes_total", "outcome" => outcome.name()).increment(1);
+    catalogue::COMMIT_OUTCOMES.increment([outcome.name()]);
     match outcome {
         WriteOutcome::Applied => {
             stats.applied.fetch_add(1, Ordering::Relaxed);

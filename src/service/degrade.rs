@@ -8,6 +8,7 @@ use super::Farm;
 use super::error::{ServiceError, ServiceResult};
 use crate::domain::ids::Version;
 use crate::state::TaskView;
+use crate::telemetry::catalogue;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,12 +35,12 @@ impl Farm {
         }
         let waiting = self.state.count_dirty().await?;
         if waiting > self.settings.degrade_limit {
-            metrics::counter!("shoal_degraded_updates_total", "answer" => "refused").increment(1);
+            catalogue::DEGRADED_UPDATES.increment(["refused"]);
             return Err(ServiceError::Unavailable(format!(
                 "{waiting} tasks wait for the store, more than may be answered without it"
             )));
         }
-        metrics::counter!("shoal_degraded_updates_total", "answer" => "acknowledged").increment(1);
+        catalogue::DEGRADED_UPDATES.increment(["acknowledged"]);
         let key = task.record.key;
         tracing::debug!(run = %key.run, task = %key.task, "a report is acknowledged that the store has not confirmed");
         Ok(())

@@ -16,9 +16,11 @@ use tokio::sync::watch;
 
 use super::Farm;
 use super::error::{ServiceError, ServiceResult};
+use super::gauges::forget_gauges;
 use crate::domain::ids::{Generation, Millis, Token};
 use crate::state::{LeaseName, LeaseOutcome, StateResult};
 use crate::sys::clock::Clock;
+use crate::telemetry::catalogue;
 
 /// A leader that doesn't renew for this long is replaced.
 const LEASE: Duration = Duration::from_secs(12);
@@ -132,7 +134,7 @@ impl Leadership {
                 step_ms = step,
                 "a clock was set, or this machine slept; nobody is declared dead for a while"
             );
-            metrics::counter!("shoal_clock_steps_total").increment(1);
+            catalogue::CLOCK_STEPS.increment([]);
             self.have_mercy();
         }
     }
@@ -157,6 +159,8 @@ pub struct Election {
     /// Held by who asks: two at once would count from each other's calls.
     turn: tokio::sync::Mutex<()>,
     retired: AtomicBool,
+    /// Since when nobody led, as far as this process saw, by the monotonic clock.
+    vacant_since: Mutex<Option<Duration>>,
 }
 
 impl Farm {
@@ -191,9 +195,9 @@ impl Farm {
             replica = %self.identity, generation = %begun.token.generation, counter = begun.token.counter,
             "this process leads"
         );
-        metrics::counter!("shoal_leader_changes_total").increment(1);
-        metrics::gauge!("shoal_leader").set(1.0);
-        metrics::gauge!("shoal_leader_token").set(begun.token.counter as f64);
+        catalogue::LEADER_CHANGES.increment([]);
+        catalogue::LEADER.set([], 1.0);
+        catalogue::LEADER_TOKEN.set([], begun.token.counter as f64);
         *self.election.leadership.write() = Some(begun.clone());
         Some(begun)
     }
@@ -225,18 +229,32 @@ impl Farm {
     async fn ask(&self) -> Option<Leadership> {
         let taken = within(self.state.lease_read(LeaseName::Leader)).await?;
         match taken {
-            Ok(Some(lease)) if lease.holder != self.identity => return None,
+            Ok(Some(lease)) if lease.holder != self.identity => {
+                *self.election.vacant_since.lock() = None;
+                return None;
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "leadership could not be asked for");
                 return None;
             }
         }
+        let vacant_since = *self.election.vacant_since.lock().get_or_insert_with(|| self.clock.monotonic());
         let known = self.known_generation().await?;
         let asked = self.clock.monotonic();
         let granted = self.state.lease_acquire(LeaseName::Leader, &self.identity, LEASE, known);
-        match within(granted).await? {
-            Ok(LeaseOutcome::Held(token)) => Some(Leadership::new(token, self.clock.clone(), asked, LEASE)),
+        let Some(granted) = within(granted).await else {
+            catalogue::LEASE_REQUESTS.increment(["leader", "failed"]);
+            return None;
+        };
+        catalogue::LEASE_REQUESTS.increment(["leader", outcome_name(&granted)]);
+        match granted {
+            Ok(LeaseOutcome::Held(token)) => {
+                let vacancy = self.clock.monotonic().saturating_sub(vacant_since);
+                catalogue::LEASE_WAIT.record([], vacancy.as_secs_f64());
+                *self.election.vacant_since.lock() = None;
+                Some(Leadership::new(token, self.clock.clone(), asked, LEASE))
+            }
             Ok(LeaseOutcome::Taken(_)) => None,
             Err(error) => {
                 tracing::warn!(replica = %self.identity, %error, "leadership could not be asked for");
@@ -260,7 +278,7 @@ impl Farm {
         let mut leadership = self.election.leadership.write();
         if leadership.as_ref().is_some_and(|now| Arc::ptr_eq(&now.term, &held.term)) {
             *leadership = None;
-            metrics::gauge!("shoal_leader").set(0.0);
+            show_no_leader();
             tracing::warn!(replica = %self.identity, counter = held.token.counter, "this process leads no more");
         }
     }
@@ -268,7 +286,6 @@ impl Farm {
     /// Asks for and renews leadership until `stop` turns true; then the term is over, but its lease isn't given back yet:
     /// see [`Farm::step_down`].
     pub async fn keep_standing(&self, mut stop: watch::Receiver<bool>) {
-        metrics::gauge!("shoal_leader").set(0.0);
         while !*stop.borrow() {
             let leads = self.stand().await.is_some();
             tokio::select! {
@@ -292,9 +309,24 @@ impl Farm {
         self.retire();
         let _turn = self.election.turn.lock().await;
         let Some(held) = self.election.leadership.write().take() else { return };
-        metrics::gauge!("shoal_leader").set(0.0);
+        show_no_leader();
         let released = within(self.state.lease_release(LeaseName::Leader, held.token)).await;
         tracing::info!(replica = %self.identity, ?released, "leadership handed over");
+    }
+}
+
+/// What only a leader tells of the farm is no longer this process's to tell.
+fn show_no_leader() {
+    catalogue::LEADER.set([], 0.0);
+    forget_gauges();
+}
+
+/// What came of asking for a lease, for metrics.
+pub(super) fn outcome_name(granted: &StateResult<LeaseOutcome>) -> &'static str {
+    match granted {
+        Ok(LeaseOutcome::Held(_)) => "granted",
+        Ok(LeaseOutcome::Taken(_)) => "taken",
+        Err(_) => "failed",
     }
 }
 

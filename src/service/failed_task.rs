@@ -10,6 +10,7 @@ use crate::domain::ids::TaskKey;
 use crate::domain::validate::WorkerRequest;
 use crate::state::{CloseOutcome, CloseTask, CloseWhy};
 use crate::sys::random;
+use crate::telemetry::catalogue;
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl Farm {
     ) -> ServiceResult<FailedAnswer> {
         let reserved = self.committer.reserve(1).map_err(unavailable)?;
         let who = caller(request, key);
+        let is_failure = cause.is_some();
         let close =
             CloseTask { key, why: CloseWhy::Given { who: who.clone(), cause }, write_id: random::write_id() };
         match self.state.close_task(self.generation(), close).await? {
@@ -52,6 +54,9 @@ impl Farm {
                 Ok(FailedAnswer::Inactive(key))
             }
             CloseOutcome::Done(task) => {
+                if is_failure {
+                    catalogue::TASKS_ENDED.increment(["failed"]);
+                }
                 reserved.commit(self.barrier(&[&task]).await?).await?;
                 Ok(FailedAnswer::Closed)
             }

@@ -331,7 +331,6 @@ impl Farm {
             *last = Some(now);
         }
         tracing::warn!(replica = %self.identity, "loading the schedule from the store");
-        metrics::counter!("shoal_rebuilds_total").increment(1);
         // What was told while the schedule was lost may have been missed.
         self.forget_all();
         match leadership.during(self.rebuild()).await {

@@ -15,6 +15,7 @@ pub mod export;
 pub mod failed_task;
 pub mod finish;
 pub mod folding;
+pub mod gauges;
 pub mod import;
 pub mod lookup;
 pub mod membership;
@@ -23,6 +24,7 @@ pub mod notes;
 pub mod pause;
 pub mod purge;
 pub mod read;
+pub mod readiness;
 pub mod rebuild;
 pub mod reconcile;
 pub mod refresh;
@@ -56,6 +58,7 @@ use self::degrade::StorePolicy;
 use self::election::Election;
 pub use self::error::{ServiceError, ServiceResult};
 use self::membership::Membership;
+use self::readiness::{Readiness, ReadinessSettings};
 use self::refresh::Failing;
 use self::run_cache::RunCache;
 use self::saga::Turns;
@@ -90,6 +93,8 @@ pub struct FarmSettings {
     pub degrade_limit: usize,
     /// Whether other replicas share the schedule.
     pub shared: bool,
+    /// How this process finds out whether it can serve.
+    pub readiness: ReadinessSettings,
 }
 
 impl Default for FarmSettings {
@@ -105,6 +110,7 @@ impl Default for FarmSettings {
             store_policy: StorePolicy::default(),
             degrade_limit: 20_000,
             shared: false,
+            readiness: ReadinessSettings::default(),
         }
     }
 }
@@ -133,6 +139,8 @@ pub struct Farm {
     pub membership: Arc<Membership>,
     /// Whether it leads.
     pub election: Election,
+    /// Whether what it depends on answers.
+    pub readiness: Readiness,
     me: Weak<Self>,
     draining: AtomicBool,
     request_turns: Arc<Semaphore>,
@@ -168,6 +176,7 @@ impl Farm {
             identity: random::identity(),
             membership,
             election: Election::default(),
+            readiness: Readiness::default(),
             sagas: Turns::default(),
             opened: Mutex::default(),
             draining: AtomicBool::new(false),

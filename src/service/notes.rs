@@ -6,6 +6,7 @@ use tokio::sync::broadcast;
 
 use super::Farm;
 use crate::state::Invalidation;
+use crate::telemetry::catalogue;
 
 /// Before asking for notes again, when their source has ended.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ impl Farm {
                         missed,
                         "notes of other replicas were missed; whatever is cached is dropped"
                     );
-                    metrics::counter!("shoal_notes_missed_total").increment(missed);
+                    catalogue::NOTES_MISSED.add([], missed);
                     self.forget_all();
                     self.reload_tables().await;
                     self.membership.doubt();

@@ -8,10 +8,12 @@ use std::time::Duration;
 use bson::{Bson, DateTime, doc};
 
 use super::Farm;
+use super::election::outcome_name;
 use super::error::ServiceResult;
 use crate::domain::ids::{Millis, Token};
 use crate::state::{LeaseName, LeaseOutcome};
 use crate::store::codec::as_date;
+use crate::telemetry::catalogue;
 
 /// Key of the document.
 pub const KEY: &str = "paused";
@@ -83,9 +85,9 @@ impl Farm {
 
     async fn lock_out(&self) -> ServiceResult<()> {
         let lock = LeaseName::RequestTask;
-        if let LeaseOutcome::Taken(by) =
-            self.state.lease_acquire(lock, HOLDER, LOCK, self.generation()).await?
-        {
+        let granted = self.state.lease_acquire(lock, HOLDER, LOCK, self.generation()).await;
+        catalogue::LEASE_REQUESTS.increment(["request_task", outcome_name(&granted)]);
+        if let LeaseOutcome::Taken(by) = granted? {
             // Nobody gets a task either way; the leader asks again.
             tracing::info!(holder = by.holder, "assignments are locked out by somebody else");
         }

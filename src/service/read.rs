@@ -1,8 +1,6 @@
 //! The public reads (`spec/read-api.md`). An unfinished run is answered from the schedule, so that a read after an
 //! acknowledged update shows it.
 
-use std::time::Duration;
-
 use bson::{Bson, Document};
 
 use super::Farm;
@@ -30,9 +28,6 @@ pub const LAST_PAGE: u64 = 20_000;
 
 /// Most entries of the log that one query returns.
 const MOST_ACTIONS: usize = 200;
-
-/// How long a dependency may take to say that it is there.
-const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Which element of a run's task lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,20 +146,8 @@ impl Farm {
         Ok(self.store.pgn_by_id(entry.id).await?)
     }
 
-    /// Asks the schedule and the store whether they answer, in this order.
-    pub async fn probe(&self) -> (ServiceResult<()>, ServiceResult<()>) {
-        let late = |what: &str| ServiceError::Unavailable(format!("the {what} gave no answer in time"));
-        let schedule = tokio::time::timeout(PROBE_DEADLINE, self.state.generation());
-        let store = tokio::time::timeout(PROBE_DEADLINE, self.store.ping());
-        let (schedule, store) = tokio::join!(schedule, store);
-        (
-            schedule.map_or_else(|_| Err(late("schedule")), |there| self.is_mine(there?)),
-            store.map_or_else(|_| Err(late("store")), |pong| Ok(pong?)),
-        )
-    }
-
     /// Whether the schedule that is there is the one that this process works for.
-    fn is_mine(&self, there: Option<GenerationView>) -> ServiceResult<()> {
+    pub(super) fn is_mine(&self, there: Option<GenerationView>) -> ServiceResult<()> {
         let mine = GenerationView { generation: self.generation(), state: LoadState::Loaded };
         match there {
             Some(there) if there == mine => Ok(()),

@@ -20,8 +20,10 @@ use crate::domain::task::{Contribution, TailEntry, TaskRecord};
 use crate::state::{ArgsFields, LoadState, RunLoad, SeenView};
 use crate::store::codec::{as_count, as_date, as_number, read_stats};
 use crate::store::{DocumentWrite, NO_VERSION, StoredRun, TaskWrite};
+use crate::sys::clock::stopwatch;
 use crate::sys::patience::Patience;
 use crate::sys::random;
+use crate::telemetry::catalogue;
 
 /// Void tasks that are stored with one call.
 const VOIDS_AT_ONCE: usize = 100;
@@ -30,6 +32,20 @@ impl Farm {
     /// Raises the generation, seals out older writers, and loads the schedule. Afterwards the farm is ready, and sagas
     /// that were interrupted go on in the background.
     pub async fn rebuild(&self) -> ServiceResult<Generation> {
+        let began = stopwatch();
+        let rebuilt = self.carry_out_rebuild().await;
+        catalogue::REBUILDS.increment([match &rebuilt {
+            Ok(_) => "done",
+            Err(ServiceError::Outdated(_) | ServiceError::Superseded(_)) => "overtaken",
+            Err(_) => "failed",
+        }]);
+        if rebuilt.is_ok() {
+            catalogue::REBUILD_SECONDS.record([], began.elapsed().as_secs_f64());
+        }
+        rebuilt
+    }
+
+    async fn carry_out_rebuild(&self) -> ServiceResult<Generation> {
         self.set_ready(false);
         let fence = self.store.fence().await?;
         let Some(generation) = self.store.raise_fence(fence).await? else {

@@ -22,7 +22,9 @@ use crate::state::{
     TaskView,
 };
 use crate::store::codec::{int, stats_document};
+use crate::sys::clock::stopwatch;
 use crate::sys::random;
+use crate::telemetry::catalogue;
 
 /// Runs that fill up, or change, between the judgement and the claim are passed over at most so often.
 const TRIES: usize = 8;
@@ -56,7 +58,25 @@ fn too_busy() -> TaskAnswer {
 }
 
 fn machine_limit(username: &str) -> TaskAnswer {
-    TaskAnswer::Error(format!("Request_task: Machine limit reached for user {username}"))
+    told(
+        "machine_limit",
+        TaskAnswer::Error(format!("Request_task: Machine limit reached for user {username}")),
+    )
+}
+
+/// Counts an answer.
+fn told(what: &'static str, answer: TaskAnswer) -> TaskAnswer {
+    catalogue::TASK_ANSWERS.increment([what]);
+    answer
+}
+
+/// What an admission says of the semaphore, for metrics.
+fn slot_outcome(admitted: &AdmissionOutcome) -> &'static str {
+    match admitted {
+        AdmissionOutcome::Open(_) => "acquired",
+        AdmissionOutcome::Busy => "refused",
+        _ => "unneeded",
+    }
 }
 
 fn no_longer_needed(run: RunId) -> TaskAnswer {
@@ -79,15 +99,15 @@ impl Farm {
         {
             origin.remote_addr = worker.remote_addr;
         }
+        let began = stopwatch();
         let turn = self.request_turns.clone().acquire_owned();
-        let Ok(Ok(turn)) = tokio::time::timeout(self.settings.request_wait, turn).await else {
-            metrics::counter!("shoal_request_task_busy_total").increment(1);
-            return Ok(too_busy());
-        };
+        let turn = tokio::time::timeout(self.settings.request_wait, turn).await;
+        catalogue::TASK_WAIT.record([], began.elapsed().as_secs_f64());
+        let Ok(Ok(turn)) = turn else { return Ok(told("busy", too_busy())) };
         // Room for the new task and for the stale one.
         let reserved = match self.committer.reserve(2) {
             Ok(reserved) => reserved,
-            Err(_) => return Ok(too_busy()),
+            Err(_) => return Ok(told("busy", too_busy())),
         };
         let attempt =
             Attempt { farm: self, request, machine_limit, origin: &origin, slot: random::identity() };
@@ -95,7 +115,9 @@ impl Farm {
         drop(turn);
         match outcome? {
             Claimed::Answer(answer) => Ok(answer),
-            Claimed::Task { run, claim } => self.describe(reserved, &run, &claim).await,
+            Claimed::Task { what, run, claim } => {
+                Ok(told(what, self.describe(reserved, &run, &claim).await?))
+            }
         }
     }
 
@@ -144,7 +166,7 @@ impl Farm {
 /// What came of an attempt, before anything is durable.
 enum Claimed {
     Answer(TaskAnswer),
-    Task { run: Arc<CachedRun>, claim: Box<Claim> },
+    Task { what: &'static str, run: Arc<CachedRun>, claim: Box<Claim> },
 }
 
 struct Attempt<'a> {
@@ -165,16 +187,16 @@ impl Attempt<'_> {
             worker: worker.clone(),
             machine_limit: self.machine_limit,
         };
-        match self.farm.state.semaphore_acquire(admission).await? {
-            AdmissionOutcome::Busy => {
-                metrics::counter!("shoal_request_task_busy_total").increment(1);
-                Ok(Claimed::Answer(too_busy()))
-            }
+        let admitted = self.farm.state.semaphore_acquire(admission).await?;
+        catalogue::SEMAPHORE_REQUESTS.increment([slot_outcome(&admitted)]);
+        match admitted {
+            AdmissionOutcome::Busy => Ok(Claimed::Answer(told("busy", too_busy()))),
             AdmissionOutcome::Blocked { message } => self.blocked(&worker, &message).await,
             AdmissionOutcome::Duplicate(duplicate) => Ok(self.duplicate(&duplicate)),
             AdmissionOutcome::MachineLimit => Ok(Claimed::Answer(machine_limit(&worker.username))),
             AdmissionOutcome::Repeated(task) => self.repeated(task).await,
             AdmissionOutcome::Open(open) => {
+                let _held = catalogue::SEMAPHORE_HELD.hold([]);
                 let outcome = self.choose(worker, open).await;
                 if !matches!(outcome, Ok(Claimed::Task { .. })) {
                     self.farm.state.semaphore_release(&self.slot).await?;
@@ -217,11 +239,11 @@ impl Attempt<'_> {
             };
             match self.farm.state.assign_task(self.farm.generation(), request).await? {
                 AssignOutcome::Claimed(claim) => {
-                    return Ok(Claimed::Task { run: run.clone(), claim });
+                    return Ok(Claimed::Task { what: "assigned", run: run.clone(), claim });
                 }
                 AssignOutcome::Repeated(task) => return self.repeated(task).await,
                 AssignOutcome::NoGames | AssignOutcome::Stale => filled = Some(id),
-                AssignOutcome::Locked => return Ok(Claimed::Answer(too_busy())),
+                AssignOutcome::Locked => return Ok(Claimed::Answer(told("paused", too_busy()))),
                 AssignOutcome::Blocked { message } => return self.blocked(&worker, &message).await,
                 AssignOutcome::Duplicate(duplicate) => return Ok(self.duplicate(&duplicate)),
                 AssignOutcome::MachineLimit => {
@@ -229,7 +251,10 @@ impl Attempt<'_> {
                 }
             }
         }
-        Ok(Claimed::Answer(filled.map_or(TaskAnswer::Nothing, no_longer_needed)))
+        Ok(Claimed::Answer(match filled {
+            Some(run) => told("filled", no_longer_needed(run)),
+            None => told("nothing", TaskAnswer::Nothing),
+        }))
     }
 
     async fn repeated(&self, task: Box<TaskView>) -> ServiceResult<Claimed> {
@@ -240,19 +265,20 @@ impl Attempt<'_> {
         let run =
             run.ok_or_else(|| ServiceError::Bug(format!("run {id} of an active task is not in the store")))?;
         let claim = Claim { task: *task, stale: None, itp: view.itp, record: view.record };
-        Ok(Claimed::Task { run, claim: Box::new(claim) })
+        Ok(Claimed::Task { what: "repeated", run, claim: Box::new(claim) })
     }
 
     async fn blocked(&self, worker: &TaskWorker, message: &str) -> ServiceResult<Claimed> {
         self.farm.note_blocked_request(&worker.short_name).await?;
         let text = blocked_worker_text(&self.origin.host_url, &worker.short_name, message);
-        Ok(Claimed::Answer(TaskAnswer::Error(text)))
+        Ok(Claimed::Answer(told("blocked", TaskAnswer::Error(text))))
     }
 
     fn duplicate(&self, duplicate: &DuplicateName) -> Claimed {
         let task = &duplicate.task;
         let theirs =
             task.worker.as_ref().map_or_else(String::new, |worker| task_long_name(worker, &task.worker_info));
+        catalogue::TASK_ANSWERS.increment(["duplicate"]);
         Claimed::Answer(TaskAnswer::Error(format!(
             "Request_task: There is already a worker running with name \"{theirs}\" which {} seconds ago sent an update \
              for task {} (my name is \"{}\")",

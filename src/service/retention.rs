@@ -5,6 +5,7 @@ use super::error::ServiceResult;
 use crate::domain::ids::RunId;
 use crate::domain::retention::{GamesOf, games_expired};
 use crate::store::codec::as_date;
+use crate::telemetry::catalogue;
 
 /// Uploads deleted in one step: the writer's other work must not wait for long.
 const SLICE: usize = 50;
@@ -28,7 +29,7 @@ impl Farm {
             }
         }
         if deleted > 0 {
-            metrics::counter!("shoal_pgns_expired_total").increment(deleted);
+            catalogue::PGNS_EXPIRED.add([], deleted);
             tracing::info!(uploads = deleted, "games have outlived their time");
         }
         Ok(deleted)

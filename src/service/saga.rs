@@ -14,6 +14,8 @@ use super::error::{ServiceError, ServiceResult};
 use crate::domain::ids::RunId;
 use crate::domain::run::{Phase, RunOperation};
 use crate::sys::spawn;
+use crate::telemetry::catalogue;
+use crate::telemetry::metric::Held;
 
 /// An operation younger than this is left to whoever began it, ms.
 const GRACE: i64 = 5000;
@@ -27,6 +29,7 @@ pub(super) struct Turns(Arc<Mutex<HashSet<RunId>>>);
 pub(super) struct Turn {
     turns: Turns,
     run: RunId,
+    _shown: Held<0>,
 }
 
 /// A saga under way.
@@ -40,7 +43,11 @@ pub(super) struct Saga {
 impl Turns {
     /// The turn for a run; None while another task has it.
     pub(super) fn begin(&self, run: RunId) -> Option<Turn> {
-        self.0.lock().insert(run).then(|| Turn { turns: self.clone(), run })
+        self.0.lock().insert(run).then(|| Turn {
+            turns: self.clone(),
+            run,
+            _shown: catalogue::SAGAS.hold([]),
+        })
     }
 }
 

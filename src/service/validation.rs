@@ -13,9 +13,16 @@ use crate::domain::run::Phase;
 use crate::domain::validate::run_document::{STRICT_VERSION, check_bad_task, check_run_fields, check_task};
 use crate::store::codec::{OWN, as_count, bad_task, public_task};
 use crate::sys::random;
+use crate::telemetry::{catalogue, labels};
 
 /// Tasks that are read from the store at once.
 const PAGE: usize = 200;
+
+/// Counts a broken invariant, whose id begins the text.
+pub fn note_violation(what: &str) {
+    let id = what.split(':').next().unwrap_or_default();
+    catalogue::INVARIANTS.increment([labels::one_of(labels::INVARIANT.values, id)]);
+}
 
 impl Farm {
     /// Checks a random running run, as its document would be with all its tasks.
@@ -41,7 +48,7 @@ impl Farm {
             tracing::debug!(run = %id, reason, "a run older than the rules does not keep them");
             return Ok(());
         }
-        metrics::counter!("shoal_invalid_documents_total").increment(1);
+        catalogue::INVALID_DOCUMENTS.increment([]);
         tracing::error!(run = %id, reason, "a run does not validate");
         self.log(&[Action::log_message(format!("The run object {id} does not validate: {reason}"))]).await
     }
@@ -89,8 +96,7 @@ impl Farm {
     pub async fn validate_structures(&self) -> ServiceResult<()> {
         let mut entries = Vec::new();
         for reason in self.state.audit_structures().await? {
-            let id = reason.split(':').next().unwrap_or("unknown").to_owned();
-            metrics::counter!("shoal_invariant_violations_total", "id" => id).increment(1);
+            note_violation(&reason);
             tracing::error!(reason, "the schedule contradicts itself");
             entries.push(Action::log_message(format!(
                 "Validation of internal data structures failed: {reason}"

@@ -137,9 +137,14 @@ pub trait SchedulingState: Send + Sync {
     /// Notes what became durable; drops tasks that are closed and durable.
     async fn ack_dirty(&self, generation: Generation, acks: &[DurableAck]) -> StateResult<()>;
 
-    /// How many tasks have a version that isn't durable. Asked at every report while the store is away, so it must not
-    /// depend on how many tasks or workers there are.
-    async fn count_dirty(&self) -> StateResult<usize>;
+    /// How many tasks have a version that isn't durable, and since when. Asked at every report while the store is away, so
+    /// it must not depend on how many tasks or workers there are.
+    async fn backlog(&self) -> StateResult<Backlog>;
+
+    /// The number of [`SchedulingState::backlog`] alone.
+    async fn count_dirty(&self) -> StateResult<usize> {
+        Ok(self.backlog().await?.tasks)
+    }
 
     /// A run as the schedule knows it; None if it isn't there.
     async fn read_run(&self, run: RunId) -> StateResult<Option<RunView>>;
@@ -182,6 +187,9 @@ pub trait SchedulingState: Send + Sync {
     /// What is told from now on. A receiver that falls behind hears `Lagged`, and after a lost connection everybody hears
     /// [`Invalidation::Everything`].
     fn notes(&self) -> broadcast::Receiver<Invalidation>;
+
+    /// Brings up to date what metrics tell of the way there. Waits for nobody.
+    fn observe(&self) {}
 }
 
 /// Notes that a receiver may be behind before it is told that it missed some.

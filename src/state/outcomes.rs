@@ -346,6 +346,15 @@ pub struct DirtyView {
     pub runs: Vec<RunView>,
 }
 
+/// What isn't durable yet, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Tasks with a version that isn't known to be durable.
+    pub tasks: usize,
+    /// Since when the longest of them has waited, by the state's clock.
+    pub oldest: Option<Millis>,
+}
+
 /// The answer to looking for a task.
 #[derive(Debug, Clone)]
 pub enum TaskLookup {

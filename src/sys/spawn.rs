@@ -16,6 +16,14 @@ where
     tokio::spawn(future.instrument(tracing::debug_span!("task", name)))
 }
 
+/// Starts a task on this thread's own event loop, which it can't leave. Only where there is one: on a thread that serves.
+pub fn local<F>(future: F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    drop(tokio::task::spawn_local(future));
+}
+
 /// Runs something that blocks (hashing, compression) away from the event loop.
 pub fn blocking<F, R>(work: F) -> JoinHandle<R>
 where

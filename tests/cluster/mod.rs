@@ -16,4 +16,5 @@ mod metrics;
 mod prober;
 pub mod process;
 pub mod redis;
+mod scrapes;
 mod sentinel;

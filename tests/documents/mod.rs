@@ -2,4 +2,5 @@
 
 mod configuration;
 mod flags;
+mod metrics;
 mod references;

@@ -61,7 +61,10 @@ async fn commands_work_with_and_without_a_running_server() {
     assert_eq!(exposition.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let exposition = exposition.text().await.unwrap();
     assert!(exposition.contains("# TYPE shoal_http_requests_total counter"), "{exposition}");
-    assert!(exposition.contains(r#"shoal_http_requests_total{path="/readyz",status="2xx"}"#), "{exposition}");
+    assert!(
+        exposition.contains(r#"shoal_http_requests_total{endpoint="readyz",outcome="ok"}"#),
+        "{exposition}"
+    );
     assert!(server.terminate());
     let shown: serde_json::Value = serde_json::from_str(&run(dir.path(), &["run", "show", &id])).unwrap();
     assert_eq!(shown["finished"], true);

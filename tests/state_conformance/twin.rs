@@ -207,8 +207,8 @@ impl SchedulingState for Twin {
         same("ack_dirty", model, self.state.ack_dirty(generation, acks).await)
     }
 
-    async fn count_dirty(&self) -> StateResult<usize> {
-        same("count_dirty", self.model.count_dirty().await, self.state.count_dirty().await)
+    async fn backlog(&self) -> StateResult<Backlog> {
+        same("backlog", self.model.backlog().await, self.state.backlog().await)
     }
 
     async fn read_run(&self, run: RunId) -> StateResult<Option<RunView>> {

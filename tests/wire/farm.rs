@@ -245,8 +245,19 @@ impl TestFarm {
     /// The process answers, and is ready.
     pub async fn is_healthy(&self) {
         assert_eq!(self.get("/livez").await.status, 200);
-        let ready = self.get("/readyz").await;
-        assert_eq!(ready.status, 200, "{}", ready.text());
+        self.says(200).await;
+    }
+
+    /// What `/readyz` says, once it has this status: it is found out beside the requests.
+    pub async fn says(&self, status: u16) -> Value {
+        for _ in 0..300 {
+            let ready = self.get("/readyz").await;
+            if ready.status == status {
+                return ready.json();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("not {status}: {}", self.get("/readyz").await.text());
     }
 }
 

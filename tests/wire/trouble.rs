@@ -64,11 +64,16 @@ async fn a_farm_that_goes_on_without_its_store_says_so() {
     let answer = farm.post("/api/update_task", &report).await;
     assert_eq!(answer.header("shoal-durable"), Some("no"));
     assert_eq!(answer.ok(), json!({"task_alive": true}));
-    let ready = farm.get("/readyz").await;
-    assert_eq!(ready.status, 200);
-    let ready = ready.json();
+    let ready = loop {
+        let ready = farm.says(200).await;
+        if ready["state"] == "degraded" {
+            break ready;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
     assert_eq!(ready["degraded"], true, "{ready}");
     assert_ne!(ready["store"], "ok", "{ready}");
+    assert_eq!(ready["culprits"][0]["what"], "store", "{ready}");
     farm.post("/api/request_task", &Worker::new(2).body()).await.is_try_again();
     farm.faults.heal();
     let answer = farm.post("/api/update_task", &report).await;

@@ -195,8 +195,11 @@ impl SchedulingState for MemoryState {
         self.read(|tables, _| Ok(tables.peek_dirty(filter)))
     }
 
-    async fn count_dirty(&self) -> StateResult<usize> {
-        self.read(|tables, _| Ok(tables.dirty.len()))
+    async fn backlog(&self) -> StateResult<Backlog> {
+        self.read(|tables, _| {
+            let oldest = tables.dirty.first().map(|(since, _)| *since);
+            Ok(Backlog { tasks: tables.dirty.len(), oldest })
+        })
     }
 
     async fn ack_dirty(&self, generation: Generation, acks: &[DurableAck]) -> StateResult<()> {

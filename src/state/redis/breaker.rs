@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 
 use crate::sys::{clock, random};
+use crate::telemetry::catalogue;
 
 /// Pause after the first failure; it doubles with each further one.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -47,7 +48,7 @@ impl Breaker {
         let mut trouble = self.0.lock();
         if trouble.failures > 0 {
             tracing::info!(failures = trouble.failures, "the schedule's server answers again");
-            metrics::gauge!("shoal_redis_away").set(0.0);
+            catalogue::CIRCUIT_OPEN.set(["schedule"], 0.0);
             *trouble = Trouble::default();
         }
     }
@@ -57,7 +58,7 @@ impl Breaker {
         let mut trouble = self.0.lock();
         if trouble.failures == 0 {
             tracing::warn!(error = why, "the schedule's server can't be reached");
-            metrics::gauge!("shoal_redis_away").set(1.0);
+            catalogue::CIRCUIT_OPEN.set(["schedule"], 1.0);
         }
         let doubled = SHORTEST.saturating_mul(1 << trouble.failures.min(10)).min(LONGEST);
         // Replicas that lost the server together don't come back together.

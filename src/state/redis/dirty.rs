@@ -5,7 +5,7 @@ use super::link::Way;
 use super::reply::{Reply, odd};
 use super::{RedisState, scripts};
 use crate::domain::ids::{Millis, RunId, TaskKey};
-use crate::state::{DirtyFilter, DirtyView, DurableAck, RunView, StateResult};
+use crate::state::{Backlog, DirtyFilter, DirtyView, DurableAck, RunView, StateResult};
 
 /// Acknowledgements noted with one script.
 const SLICE: usize = 250;
@@ -53,9 +53,13 @@ impl RedisState {
         Ok(dirty.into_iter().take(filter.limit).map(|(_, key)| key).collect())
     }
 
-    pub(super) async fn number_dirty(&self, names: &Names) -> StateResult<usize> {
-        let command = self.command(&scripts::COUNT_DIRTY, &names.text, &[&names.dirty]);
-        self.run(&scripts::COUNT_DIRTY, &command, Way::Shared).await?.number()
+    pub(super) async fn dirty_backlog(&self, names: &Names) -> StateResult<Backlog> {
+        let command = self.command(&scripts::DIRTY_BACKLOG, &names.text, &[&names.dirty]);
+        let mut reply = self.run(&scripts::DIRTY_BACKLOG, &command, Way::Shared).await?;
+        let tasks = reply.number()?;
+        let oldest = reply.optional()?.map(|at| at.parse().map(Millis));
+        let oldest = oldest.transpose().map_err(|_| odd("dirty_backlog", "no time"))?;
+        Ok(Backlog { tasks, oldest })
     }
 
     pub(super) async fn note_durable(&self, names: &Names, acks: &[DurableAck]) -> StateResult<()> {

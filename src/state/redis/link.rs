@@ -17,6 +17,7 @@ use super::breaker::Breaker;
 use super::errors::{Class, class, state_error};
 use super::settings::{Place, RedisSettings};
 use crate::state::StateResult;
+use crate::telemetry::catalogue;
 
 /// Connections that requests share. Each carries as many requests at once as there are (automatic pipelining); with two, a
 /// long answer on one doesn't keep everybody.
@@ -82,6 +83,19 @@ impl Link {
         }
     }
 
+    /// Shows how the pool is used.
+    pub(super) fn observe(&self) {
+        let current = self.current.read();
+        let pool = match current.as_deref() {
+            Some(Primary::Server { pool, .. }) => Some(pool.status()),
+            Some(Primary::Cluster { .. }) | None => None,
+        };
+        let (size, idle, waiting) = pool.map_or((0, 0, 0), |pool| (pool.size, pool.available, pool.waiting));
+        catalogue::REDIS_POOL.set([], size as f64);
+        catalogue::REDIS_POOL_USED.set([], size.saturating_sub(idle) as f64);
+        catalogue::REDIS_POOL_WAITING.set([], waiting as f64);
+    }
+
     /// A client for a subscription of its own.
     pub(super) async fn client(&self) -> StateResult<Client> {
         let primary = self.primary().await.map_err(|error| state_error(&error))?;
@@ -95,7 +109,7 @@ impl Link {
         let mut current = self.current.write();
         if current.as_ref().is_some_and(|there| Arc::ptr_eq(there, primary)) {
             *current = None;
-            metrics::counter!("shoal_redis_connections_lost_total").increment(1);
+            catalogue::REDIS_CONNECTIONS_LOST.increment([]);
             tracing::warn!(%error, "the connection to the schedule's server is given up");
         }
     }

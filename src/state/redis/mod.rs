@@ -39,6 +39,7 @@ use self::scripts::Script;
 pub use self::settings::{RedisSettings, RedisUrl, UrlError};
 use super::*;
 use crate::sys::clock::{self, Clock};
+use crate::telemetry::catalogue;
 
 /// See the module's documentation.
 pub struct RedisState {
@@ -150,11 +151,11 @@ impl RedisState {
             }
             answer = self.link.send(&whole, way).await;
         }
-        metrics::histogram!("shoal_redis_script_seconds", "script" => script.name)
-            .record(began.elapsed().as_secs_f64());
+        catalogue::REDIS_SCRIPT_SECONDS.record([script.name], began.elapsed().as_secs_f64());
+        catalogue::REDIS_SCRIPTS.increment([script.name, if answer.is_ok() { "ok" } else { "error" }]);
         let value = answer.map_err(|error| {
             let class = class(&error);
-            metrics::counter!("shoal_redis_errors_total", "class" => class.name()).increment(1);
+            catalogue::REDIS_ERRORS.increment([class.name()]);
             if matches!(class, Class::Bug | Class::Operator) {
                 tracing::error!(script = script.name, %error, "the schedule's server refused a script");
             }
@@ -290,8 +291,12 @@ impl SchedulingState for RedisState {
         reading!(self, names => self.dirty(&names, filter))
     }
 
-    async fn count_dirty(&self) -> StateResult<usize> {
-        reading!(self, names => self.number_dirty(&names))
+    async fn backlog(&self) -> StateResult<Backlog> {
+        reading!(self, names => self.dirty_backlog(&names))
+    }
+
+    fn observe(&self) {
+        self.link.observe();
     }
 
     async fn ack_dirty(&self, generation: Generation, acks: &[DurableAck]) -> StateResult<()> {

@@ -73,7 +73,7 @@ scripts! {
     PEEK_DIRTY = "peek_dirty" [guard];
     PEEK_DIRTY_RUN = "peek_dirty_run" [guard];
     ACK_DIRTY = "ack_dirty" [guard, task];
-    COUNT_DIRTY = "count_dirty" [guard];
+    DIRTY_BACKLOG = "dirty_backlog" [guard];
     LIST_RUNS = "list_runs" [guard];
     READ_RUN = "read_run" [guard, run];
     READ_FOLD = "read_fold" [guard, run];

@@ -24,6 +24,7 @@ use crate::store::codec::phase_name;
 use crate::store::stamp::{Stamp, Verdict, judge};
 use crate::store::{CommitStore, DocumentWrite, RunWrite, StoreError, StoreResult, TaskWrite, WriteOutcome};
 use crate::sys::clock::stopwatch;
+use crate::telemetry::catalogue;
 
 /// Between two tries of a batch, at first and at most.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -213,7 +214,7 @@ impl MongoStore {
                 return Ok(());
             }
             if again {
-                metrics::counter!("shoal_mongodb_resent_total").increment(open.len() as u64);
+                catalogue::MONGODB_RESENT.add([], open.len() as u64);
             }
             let statements = open.iter().filter_map(|index| entries.get(*index)).map(Entry::statement);
             let answer = self.update_many(collection::TASKS, statements.collect()).await?;
@@ -294,7 +295,7 @@ impl MongoStore {
         if which.is_empty() {
             return Ok(HashMap::new());
         }
-        metrics::counter!("shoal_mongodb_read_back_total").increment(which.len() as u64);
+        catalogue::MONGODB_READ_BACK.add([], which.len() as u64);
         let ids: Vec<Bson> =
             which.iter().filter_map(|index| entries.get(*index)).map(|entry| entry.id.clone()).collect();
         let target = self.collection(collection);
@@ -380,7 +381,7 @@ impl CommitStore for MongoStore {
             }
             if let Some(error) = error {
                 tracing::debug!(%error, documents = entries.len(), "sending a batch again");
-                metrics::counter!("shoal_mongodb_batches_repeated_total").increment(1);
+                catalogue::MONGODB_REPEATED.increment([]);
                 for entry in entries.iter_mut().filter(|entry| entry.outcome.is_none()) {
                     entry.doubtful = true;
                 }

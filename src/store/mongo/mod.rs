@@ -25,6 +25,7 @@ mod server;
 mod settings;
 mod tasks;
 mod users;
+mod watch;
 mod workers;
 
 use std::future::Future;

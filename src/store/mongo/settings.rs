@@ -85,6 +85,7 @@ impl MongoSettings {
         concern.journal = Some(true);
         concern.w_timeout = Some(self.deadline);
         options.write_concern = Some(concern);
+        super::watch::watch(&mut options);
         Ok(options)
     }
 }

@@ -1,0 +1,162 @@
+//! Logs and metrics of this process. Call each function once, at the start.
+//!
+//! [`catalogue`] is the table of all metrics, from which help texts, first series and `docs/metrics.md` follow.
+
+pub mod catalogue;
+pub mod labels;
+pub mod metric;
+mod process;
+pub mod reference;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::LogFormat;
+use crate::domain::ids::Millis;
+use crate::sys::clock::wall_now;
+
+/// Why logs or metrics can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is none.
+    #[error("log filter: {0}")]
+    Filter(#[from] ParseError),
+    /// Somebody in this process has set up logs already.
+    #[error("logs: {0}")]
+    Logs(#[from] TryInitError),
+    /// Somebody in this process has set up metrics already, or a bucket is none.
+    #[error("metrics: {0}")]
+    Metrics(#[from] BuildError),
+}
+
+/// Writes log lines that pass `filter` to standard error, in this format.
+///
+/// # Errors
+/// When the filter can't be parsed, or logs were set up before.
+pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    let registry = tracing_subscriber::registry().with(EnvFilter::try_new(filter)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Human => registry.with(lines).try_init()?,
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
+    }
+    Ok(())
+}
+
+/// What this process has counted so far.
+#[derive(Clone)]
+pub struct Exposition {
+    handle: PrometheusHandle,
+    began: Millis,
+}
+
+impl Exposition {
+    /// All of it, in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = self.handle.render();
+        text.push_str(&process::exposition(self.began));
+        text
+    }
+
+    /// To be called every few seconds, or samples of histograms that nobody asks for pile up.
+    pub fn run_upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+/// Collects this process's metrics from now on. Every series that there can be is there from the start.
+///
+/// # Errors
+/// When metrics were set up before.
+pub fn install_metrics() -> Result<Exposition, TelemetryError> {
+    let handle = recorder()?.install_recorder()?;
+    show_all();
+    Ok(Exposition { handle, began: wall_now() })
+}
+
+fn recorder() -> Result<PrometheusBuilder, BuildError> {
+    let mut builder = PrometheusBuilder::new();
+    for (_, spec) in catalogue::ALL {
+        if !spec.buckets.is_empty() {
+            builder = builder.set_buckets_for_metric(Matcher::Full(spec.name.to_owned()), spec.buckets)?;
+        }
+    }
+    Ok(builder)
+}
+
+fn show_all() {
+    for (_, spec) in catalogue::ALL {
+        if !spec.name.starts_with(process::PREFIX) {
+            spec.describe();
+            spec.register();
+        }
+    }
+    catalogue::BUILD_INFO.mark(env!("CARGO_PKG_VERSION").to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(work: impl FnOnce()) -> String {
+        let recorder = recorder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, work);
+        handle.render()
+    }
+
+    #[test]
+    fn histograms_have_their_buckets() {
+        let page = page(|| {
+            catalogue::COMMIT_SECONDS.record([], 0.003);
+            catalogue::COMMIT_BATCH.record([], 3.0);
+        });
+        assert!(page.contains("shoal_commit_duration_seconds_bucket{le=\"0.0025\"} 0"), "{page}");
+        assert!(page.contains("shoal_commit_duration_seconds_bucket{le=\"0.005\"} 1"), "{page}");
+        assert!(page.contains("shoal_commit_batch_documents_bucket{le=\"5\"} 1"), "{page}");
+    }
+
+    #[test]
+    fn every_series_is_there_from_the_start() {
+        let page = page(show_all);
+        for line in [
+            "shoal_http_requests_total{endpoint=\"beat\",outcome=\"try_again\"} 0",
+            "shoal_invariant_violations_total{id=\"I14\"} 0",
+            "shoal_commit_durable_seconds_count 0",
+            "shoal_leader 0",
+            "# TYPE shoal_rebuilds_total counter",
+        ] {
+            assert!(page.lines().any(|there| there == line), "{line}:\n{page}");
+        }
+        for (_, spec) in catalogue::ALL.iter().filter(|(_, spec)| !spec.name.starts_with("process_")) {
+            assert!(page.contains(&format!("# HELP {} ", spec.name)), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_given_back() {
+        let page = page(|| {
+            let _first = catalogue::SAGAS.hold([]);
+            drop(catalogue::SAGAS.hold([]));
+        });
+        // The last one went with its scope.
+        assert!(page.contains("shoal_sagas_in_flight 0"), "{page}");
+    }
+
+    #[test]
+    fn names_keep_the_conventions_and_no_two_are_the_same() {
+        let mut names = std::collections::BTreeSet::new();
+        for (constant, spec) in catalogue::ALL {
+            assert!(names.insert(spec.name), "{constant}: {} is there twice", spec.name);
+            assert_eq!(spec.name.ends_with("_total"), spec.kind == metric::Kind::Counter, "{}", spec.name);
+            assert_eq!(spec.buckets.is_empty(), spec.kind != metric::Kind::Histogram, "{}", spec.name);
+            assert!(spec.help().ends_with('.'), "{}", spec.name);
+            for label in spec.labels {
+                assert_eq!(label.values.is_empty(), label.meaning.is_some(), "{}: {}", spec.name, label.name);
+            }
+        }
+    }
+}
