@@ -18,7 +18,7 @@ README = "README.md"
 SCHEMA = "helm/shoal/values.schema.json"
 
 # What the chart sets by itself.
-OWN_SETTINGS = {"listen", "data_dir", "redis_url", "mongodb_url", "github_token", "shutdown_grace"}
+OWN_SETTINGS = {"listen", "data_dir", "redis_url", "mongodb_url", "github_token", "drain_period", "shutdown_grace"}
 # Prometheus' own.
 FOREIGN_METRICS = {"up", "ALERTS"}
 

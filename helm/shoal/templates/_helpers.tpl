@@ -61,6 +61,7 @@ app.kubernetes.io/part-of: shoal
 {{- define "shoal.settings" -}}
 SHOAL_LISTEN: "0.0.0.0:8080"
 SHOAL_DATA_DIR: /data
+SHOAL_DRAIN_PERIOD: {{ printf "%ds" (int .Values.shutdown.drainSeconds) | quote }}
 SHOAL_SHUTDOWN_GRACE: {{ printf "%ds" (int .Values.shutdown.graceSeconds) | quote }}
 {{- range $key, $value := .Values.config }}
 SHOAL_{{ upper $key }}: {{ if kindIs "float64" $value }}{{ printf "%v" (int64 $value) | quote }}{{ else }}{{ toString $value | quote }}{{ end }}
