@@ -67,6 +67,8 @@ pub async fn demo() -> CliResult {
 async fn show(dir: &Path) -> CliResult {
     let mut config = Config::load_in(&ConfigFlags::default(), |_| None, dir)?;
     config.data_dir = dir.to_owned();
+    // Nobody balances here.
+    config.drain_period = std::time::Duration::ZERO;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(CliError::failed)?;
     let address = listener.local_addr().map_err(CliError::failed)?;
     let settings = FarmSettings { port: Some(address.port()), ..FarmSettings::default() };

@@ -1,5 +1,6 @@
 //! `shoal serve`: the life of a server, from the first line of its log to the last.
 
+use std::future::Future;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,7 +44,11 @@ pub struct Running {
     http_done: JoinHandle<std::io::Result<()>>,
     control: ServerHandle,
     control_done: JoinHandle<std::io::Result<()>>,
+    /// Ends the leader's work.
     stop: watch::Sender<bool>,
+    /// Ends the part in the shared schedule.
+    leave: watch::Sender<bool>,
+    drain: Duration,
     grace: Duration,
     scheduler: JoinHandle<()>,
     membership: Option<JoinHandle<()>>,
@@ -60,27 +65,33 @@ impl Running {
         let control_server = http::control::serve_control(farm.clone(), &socket)
             .map_err(|error| CliError::failed(format!("{}: {error}", socket.display())))?;
         let (stop, stopped) = watch::channel(false);
+        let (leave, left) = watch::channel(false);
         Ok(Self {
             http: server.handle(),
             http_done: spawn::task("http", server),
             control: control_server.handle(),
             control_done: spawn::task("control", control_server),
-            membership: farm.membership.is_shared().then(|| farm.take_part(stopped.clone())),
+            membership: farm.membership.is_shared().then(|| farm.take_part(left)),
             scheduler: scheduler::start(farm.clone(), stopped),
             farm,
             site,
             stop,
+            leave,
+            drain: config.drain_period,
             grace: config.shutdown_grace,
         })
     }
 
-    /// Shuts down: readiness goes false and whoever asks is told to ask again, requests in flight finish, the
-    /// schedule's counters are written, leadership is handed over.
+    /// Shuts down. Readiness goes false and leadership is handed over; for the drain period requests are served as before,
+    /// each on a connection that is closed behind it, until balancers have noticed. Then whoever asks is told to ask
+    /// again, requests in flight finish, and the schedule's counters are written.
     pub async fn stop(self) {
         self.farm.set_draining();
-        self.site.begin_shutdown();
         // Leadership first: another replica has to act soon, however long the last requests take here.
         let _ = self.stop.send(true);
+        tokio::time::sleep(self.drain).await;
+        self.site.begin_shutdown();
+        let _ = self.leave.send(true);
         tokio::time::sleep(FAREWELL).await;
         self.http.stop(true).await;
         let _ = self.http_done.await;
@@ -131,7 +142,11 @@ pub async fn serve(config: Config) -> CliResult {
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| CliError::failed(format!("listen: {}: {error}", config.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
-    let farm = schedule::open(&config, Role::Serve, farm_settings(&config, address.port())).await?;
+    let opening = schedule::open(&config, Role::Serve, farm_settings(&config, address.port()));
+    let Some(farm) = open_from_lobby(&listener, &metrics, opening).await? else {
+        tracing::info!("stopped before there was a farm");
+        return Ok(ExitCode::SUCCESS);
+    };
     let name = name(&farm, address.port());
     system_event(&farm, &format!("start {name}")).await;
     let announcing = spawn::task("announce", store::announce(farm.store.clone(), farm.identity.clone()));
@@ -139,8 +154,16 @@ pub async fn serve(config: Config) -> CliResult {
         Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;
     tracing::info!(%address, replica = %farm.identity, data = %config.data_dir.display(), "listening on {address}");
     terminated().await;
-    tracing::info!("shutting down");
-    running.stop().await;
+    tracing::info!(drain = ?config.drain_period, "shutting down");
+    tokio::select! {
+        biased;
+        () = running.stop() => {}
+        () = terminated() => {
+            // What was acknowledged is durable; the rest is what a crash would leave.
+            tracing::warn!("told to stop once more: giving up what is under way");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
     system_event(&farm, &format!("stop {name}")).await;
     announcing.abort();
     if let Err(error) = farm.store.announce(None).await {
@@ -148,6 +171,28 @@ pub async fn serve(config: Config) -> CliResult {
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Listens while a farm is being opened, so that whoever asks hears what it waits for. None if the process was told to stop
+/// meanwhile.
+async fn open_from_lobby(
+    listener: &TcpListener,
+    metrics: &Exposition,
+    opening: impl Future<Output = Result<Arc<Farm>, CliError>>,
+) -> Result<Option<Arc<Farm>>, CliError> {
+    let listener = listener.try_clone().map_err(CliError::failed)?;
+    let lobby = http::lobby::serve_lobby(listener, Some(metrics.clone()))
+        .map_err(|error| CliError::failed(format!("the server does not start: {error}")))?;
+    let handle = lobby.handle();
+    let done = spawn::task("lobby", lobby);
+    let farm = tokio::select! {
+        opened = opening => Some(opened),
+        () = terminated() => None,
+    };
+    // What comes meanwhile waits on the listener for the farm.
+    handle.stop(true).await;
+    let _ = done.await;
+    farm.transpose()
 }
 
 /// Keeps the samples of histograms that nobody asks for from piling up.
@@ -218,7 +263,7 @@ async fn system_event(farm: &Farm, message: &str) {
     }
 }
 
-/// Completes at SIGTERM or Ctrl-C.
+/// Completes at the next SIGTERM or Ctrl-C.
 pub(super) async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {

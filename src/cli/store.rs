@@ -14,8 +14,9 @@ use crate::sys::patience::Patience;
 /// A server is heard of so often.
 const ANNOUNCE: Duration = Duration::from_secs(10);
 
-/// Where everything is started at once, the database may be the last: a server waits for it.
-const OF_A_SERVER: Patience = Patience { patience: Duration::from_secs(120), pause: Duration::from_secs(1) };
+/// Where everything is started at once, the database may be the last: a server waits for it, however long, and says so
+/// meanwhile (`/startupz`, `/readyz`). Whoever started it knows when to give up.
+const OF_A_SERVER: Patience = Patience { patience: Duration::MAX, pause: Duration::from_millis(500) };
 
 /// The part of the configuration that is MongoDB's; None if durable data lives in the data directory.
 pub fn mongo_settings(config: &Config) -> Option<MongoSettings> {

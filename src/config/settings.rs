@@ -163,6 +163,10 @@ settings! {
     /// How log lines look: `human` or `json`.
     log_format: LogFormat = "human", "--log-format", "SHOAL_LOG_FORMAT", "human|json", parse::log_format;
 
+    /// How long a server that was told to stop goes on serving, unready, before it refuses requests: so long balancers need
+    /// to notice. Seconds, or with a unit (ms, s, m, h).
+    drain_period: Duration = "2s", "--drain-period", "SHOAL_DRAIN_PERIOD", "TIME", parse::duration;
+
     /// How long a server that was told to stop lets requests in progress finish: seconds, or with a unit (ms, s,
     /// m, h).
     shutdown_grace: Duration = "10s", "--shutdown-grace", "SHOAL_SHUTDOWN_GRACE", "TIME", parse::duration;

@@ -13,12 +13,12 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use super::error::{JSON, json};
-use super::gate::Class;
+use super::gate::{Class, Gate, Shed, Turn};
 use super::metrics;
 use super::object::{Began, Object};
 use crate::service::control::Control;
 use crate::service::{Farm, ServiceError};
-use crate::telemetry::catalogue;
+use crate::sys::spawn;
 
 /// Path of the only resource.
 pub const CONTROL_PATH: &str = "/control";
@@ -30,6 +30,13 @@ const LIMIT: usize = 8 << 20;
 /// is as long as `shoal` waits for its answer, and a machine that is out of breath has no command refused for it.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a command may wait and take: as long as `shoal` waits for its answer.
+const DEADLINE: Duration = HEAD_DEADLINE;
+
+/// Commands at once, and those that wait.
+const SLOTS: usize = 16;
+const QUEUE: usize = 64;
+
 /// Serves commands on a Unix socket at `path`: `POST /control` with a [`Control`] as JSON; the answer is a
 /// [`Reply`](crate::service::control::Reply), or `{"error": …}`. A socket that a killed server left is replaced.
 ///
@@ -37,11 +44,13 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// Another server answers there, or the file system refuses.
 pub fn serve_control(farm: Arc<Farm>, path: &Path) -> io::Result<Server> {
     let listener = listen(path)?;
+    let gate = Arc::new(Gate::new(Class::Management, SLOTS, QUEUE));
     let server = HttpServer::new(move || {
-        let farm = farm.clone();
-        App::new()
-            .app_data(web::PayloadConfig::new(LIMIT))
-            .route(CONTROL_PATH, web::post().to(move |body: web::Bytes| command(farm.clone(), body)))
+        let (farm, gate) = (farm.clone(), gate.clone());
+        App::new().app_data(web::PayloadConfig::new(LIMIT)).route(
+            CONTROL_PATH,
+            web::post().to(move |body: web::Bytes| command(farm.clone(), gate.clone(), body)),
+        )
     })
     .workers(1)
     .client_request_timeout(HEAD_DEADLINE)
@@ -52,22 +61,32 @@ pub fn serve_control(farm: Arc<Farm>, path: &Path) -> io::Result<Server> {
     Ok(server)
 }
 
-async fn command(farm: Arc<Farm>, body: web::Bytes) -> HttpResponse {
+async fn command(farm: Arc<Farm>, gate: Arc<Gate>, body: web::Bytes) -> HttpResponse {
     let began = Began::now();
-    let shown = catalogue::HTTP_IN_FLIGHT.hold([Class::Management.name()]);
-    let response = carry_out(farm, body).await;
-    drop(shown);
+    let response = match gate.enter(DEADLINE).await {
+        Ok(turn) => carry_out(farm, body, turn).await,
+        Err(_) => refusal(&ServiceError::Busy("too many commands at once".to_owned())),
+    };
     metrics::count("control", response.status(), began.elapsed());
     response
 }
 
-async fn carry_out(farm: Arc<Farm>, body: web::Bytes) -> HttpResponse {
+/// A task of its own: the deadline, or a client that hangs up, leaves no command half done.
+async fn carry_out(farm: Arc<Farm>, body: web::Bytes, turn: Turn) -> HttpResponse {
     let command: Control = match serde_json::from_slice(&body) {
         Ok(command) => command,
         // The text may name a field but never holds the body, which may hold a password.
         Err(error) => return refusal(&ServiceError::Invalid(format!("not a command: {}", shape(&error)))),
     };
-    match farm.control(command).await {
+    let work = spawn::task("command", async move {
+        let _turn = turn;
+        farm.control(command).await
+    });
+    let Ok(done) = tokio::time::timeout(DEADLINE, work).await else {
+        Class::Management.shed(Shed::Deadline);
+        return refusal(&ServiceError::Unavailable("the command goes on, but takes long".to_owned()));
+    };
+    match done.unwrap_or_else(|error| Err(ServiceError::Bug(error.to_string()))) {
         Ok(reply) => match serde_json::to_vec(&reply) {
             Ok(body) => json(&mut HttpResponse::Ok(), body),
             Err(error) => refusal(&ServiceError::Bug(error.to_string())),

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{ConnectionType, Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::FutureExt;
 
@@ -17,14 +17,24 @@ use super::{Site, client_addr, error, health, metrics, read_api, worker_api};
 /// How long a public read waits for its turn.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Largest head of a request: path, names and values. Far above what workers, browsers and balancers send.
+const HEAD_LIMIT: usize = 32 << 10;
+
+/// Bytes of a request's head.
+fn head_size(request: &HttpRequest) -> usize {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    headers.sum::<usize>() + request.uri().path().len() + request.uri().query().map_or(0, str::len)
+}
+
 /// Answers a request, whatever it is.
 pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
     let began = Began::now();
     let path = decoded(request.path());
     let route = Route::find(&path);
-    let response = match route {
+    let mut response = match route {
         Some(Route::Livez) => health::livez(site),
         Some(Route::Metrics) => metrics::metrics(site),
+        _ if head_size(request) > HEAD_LIMIT => error::large_head(),
         _ if site.is_closing() => {
             if let Some(class) = route.and_then(Route::class) {
                 class.shed(Shed::Closing);
@@ -41,6 +51,10 @@ pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Pay
             reading(request, read, payload).await
         }
     };
+    if site.farm.is_draining() {
+        // The next request is another replica's.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     metrics::count(route.map_or("none", Route::label), response.status(), began.elapsed());
     response
 }
@@ -54,7 +68,7 @@ async fn reading(
     let site = request.site;
     if site.limiter.is_on() {
         let address = client_addr::remote_addr(request.http, &site.settings.trusted_proxies);
-        if !site.limiter.admits(&address, site.farm.clock.monotonic()) {
+        if !site.limiter.admits_everywhere(&address, &site.farm).await {
             Class::Read.shed(Shed::RateLimit);
             return error::too_many(request.path, request.began);
         }
@@ -67,7 +81,7 @@ async fn reading(
         return error::read_unavailable(request.path, "too many requests at once", request.began);
     };
     let answer = AssertUnwindSafe(read_api::handle(&request, read, payload)).catch_unwind();
-    match tokio::time::timeout(site.settings.request_deadline, answer).await {
+    match tokio::time::timeout(site.settings.read_deadline, answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!(path = request.path, "a read panicked");

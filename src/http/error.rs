@@ -65,6 +65,14 @@ pub fn closing() -> HttpResponse {
         .finish()
 }
 
+/// A head that is larger than anybody needs.
+pub fn large_head() -> HttpResponse {
+    HttpResponse::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        .content_type(TEXT)
+        .force_close()
+        .body("the head of the request is too large\n")
+}
+
 /// A body that wasn't read to its end; the connection can't be used any more.
 pub fn bad_body(error: BodyError) -> HttpResponse {
     let status = match error {

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 
 use super::Site;
 use super::error::JSON;
-use crate::telemetry::catalogue;
+use crate::telemetry::{Exposition, catalogue};
 
 /// The exposition, if a recorder was installed.
 pub fn metrics(site: &Site) -> HttpResponse {
@@ -16,11 +16,15 @@ pub fn metrics(site: &Site) -> HttpResponse {
             site.farm.observe();
             drop(site.farm.verdict());
             let _ = site.pulse.silence();
-            let page = exposition.render();
-            HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(page)
+            page(exposition)
         }
         None => HttpResponse::NotFound().content_type(JSON).body(r#"{"detail":"Not Found"}"#),
     }
+}
+
+/// All that was counted.
+pub(super) fn page(exposition: &Exposition) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(exposition.render())
 }
 
 /// Counts an answered request.

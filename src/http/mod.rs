@@ -12,6 +12,7 @@ mod downloads;
 mod error;
 mod gate;
 mod health;
+pub mod lobby;
 mod metrics;
 mod object;
 mod pulse;
@@ -53,6 +54,8 @@ pub struct HttpSettings {
     pub body_memory: usize,
     /// A worker's request is answered within this time; the worker itself gives up after 30 s.
     pub request_deadline: Duration,
+    /// A public read is answered within this time.
+    pub read_deadline: Duration,
     /// How long the body of an upload may take to arrive.
     pub upload_deadline: Duration,
     /// How long the next piece of a body, or room for the next piece of a download, may take.
@@ -93,6 +96,7 @@ impl Default for HttpSettings {
             pgn_body_limit: 200 << 20,
             body_memory: 512 << 20,
             request_deadline: Duration::from_secs(25),
+            read_deadline: Duration::from_secs(10),
             upload_deadline: Duration::from_secs(300),
             stall_deadline: Duration::from_secs(20),
             head_deadline: Duration::from_secs(75),

@@ -1,4 +1,7 @@
-//! How often one address may read: a token bucket each, in a table that can't grow without bound.
+//! How often one address may read: a token bucket each, in a table that can't grow without bound; and, where the schedule is
+//! shared, one count for all replicas together.
+//!
+//! The own table is asked first: whom it refuses is no burden on the shared server, which workers wait for, too.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,8 +9,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::service::Farm;
+use crate::state::Rate;
+
 /// Addresses that are remembered; an attack with more makes us forget, not grow.
 const ADDRESSES: usize = 20_000;
+
+/// How long the shared count may take.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Tokens of one address.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +43,23 @@ impl RateLimiter {
         self.rate > 0.0
     }
 
+    /// The same, by everybody's count where there is one. Without an answer in time this process's own count stands.
+    pub async fn admits_everywhere(&self, address: &str, farm: &Farm) -> bool {
+        if !self.admits(address, farm.clock.monotonic()) {
+            return false;
+        }
+        let rate = Rate { per_second: self.rate, burst: self.burst };
+        let address = subscriber(ip(address)).to_string();
+        let asked = tokio::time::timeout(PATIENCE, farm.state.admit_address(&address, rate)).await;
+        !matches!(asked, Ok(Ok(Some(false))))
+    }
+
     /// Whether a request from an address may go on; `now` is a monotonic reading.
     pub fn admits(&self, address: &str, now: Duration) -> bool {
         if !self.is_on() {
             return true;
         }
-        let key = subscriber(address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let key = subscriber(ip(address));
         let refilled = |bucket: &Bucket| {
             let seconds = now.saturating_sub(bucket.at).as_secs_f64();
             (bucket.tokens + seconds * self.rate).min(self.burst)
@@ -59,6 +79,11 @@ impl RateLimiter {
         bucket.tokens -= 1.0;
         true
     }
+}
+
+/// What isn't an address is everybody's.
+fn ip(address: &str) -> IpAddr {
+    address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 /// Who pays for the address: an IPv6 subscriber has a whole /64.

@@ -184,6 +184,12 @@ pub trait SchedulingState: Send + Sync {
     /// Tells everybody who shares this state, oneself included, of a change behind what they may have cached.
     async fn publish(&self, note: &Invalidation) -> StateResult<()>;
 
+    /// Whether an address may make one more request, by the count that everybody who shares this state keeps together. None
+    /// where nobody shares it: then whoever asks keeps the count.
+    async fn admit_address(&self, _address: &str, _rate: Rate) -> StateResult<Option<bool>> {
+        Ok(None)
+    }
+
     /// What is told from now on. A receiver that falls behind hears `Lagged`, and after a lost connection everybody hears
     /// [`Invalidation::Everything`].
     fn notes(&self) -> broadcast::Receiver<Invalidation>;

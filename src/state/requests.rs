@@ -341,3 +341,12 @@ pub struct SeenView {
     /// The latest of them.
     pub last_run: RunId,
 }
+
+/// How often one address may ask.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Requests per second in the long run.
+    pub per_second: f64,
+    /// Requests at once.
+    pub burst: f64,
+}

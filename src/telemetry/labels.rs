@@ -181,6 +181,7 @@ pub const SCRIPT: Label = label(
         "clean_workers",
         "clean_seen",
         "audit_run",
+        "rate_limit",
         "census",
     ],
 );

@@ -13,7 +13,7 @@ use super::balancer::Balancer;
 use super::metrics::Metrics;
 use super::process::Process;
 use super::redis::free_port;
-use crate::drills::command;
+use crate::drills::{SHOAL, command_of};
 use crate::durability::mongo_server;
 
 /// A replica that asks nothing of it has this long to become ready: it may have to wait for a lease to end.
@@ -26,6 +26,8 @@ pub const SLOTS: u64 = 16;
 pub struct Replica {
     pub port: u16,
     pub data: PathBuf,
+    /// The executable that it is started from.
+    pub program: PathBuf,
     process: Option<Process>,
 }
 
@@ -61,7 +63,7 @@ impl Farm {
             std::fs::create_dir(&data).unwrap();
             std::fs::write(data.join("shoal.toml"), configuration(*port, store, &database, redis_url))
                 .unwrap();
-            Replica { port: *port, data, process: None }
+            Replica { port: *port, data, program: PathBuf::from(SHOAL), process: None }
         };
         let replicas = ports.iter().enumerate().map(replica).collect();
         let client = web::client().timeout(Duration::from_secs(2)).build().unwrap();
@@ -101,7 +103,8 @@ impl Farm {
 
     /// A command with a replica's configuration and environment.
     pub fn command(&self, number: usize, args: &[&str]) -> Command {
-        let mut command = command(&self.replicas[number].data, args);
+        let replica = &self.replicas[number];
+        let mut command = command_of(&replica.program, &replica.data, args);
         command.envs(self.environment.iter().cloned());
         command
     }

@@ -71,6 +71,7 @@ fn other_value(key: &str) -> Option<&'static str> {
         "worker_body_limit" | "pgn_body_limit" | "max_unpacked_pgn" => "7MiB",
         "nn_url" | "github_api_url" | "github_raw_url" => "https://networks.example",
         "github_token" => "ghp_77",
+        "drain_period" => "77s",
         "readiness_period" | "readiness_deadline" | "liveness_limit" => "77s",
         "readiness_failures" | "readiness_successes" => "7",
         "log" => "debug",

@@ -9,7 +9,8 @@ use fleet::{Sizes, sizes};
 pub use fleet::{fleet, judge};
 use server::Server;
 pub use server::{
-    SHOAL, accounts, approved_run, command, fixed_run, free_port, output, run, turn, undecided_run,
+    SHOAL, accounts, approved_run, command, command_of, fixed_run, free_port, output, run, turn,
+    undecided_run,
 };
 use shoal::simulate::run as simulate;
 

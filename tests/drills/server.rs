@@ -21,7 +21,12 @@ pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
 
 /// A command on a data directory, with nothing of this process's environment that could lead it elsewhere.
 pub fn command(data: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(SHOAL);
+    command_of(Path::new(SHOAL), data, args)
+}
+
+/// The same with another executable.
+pub fn command_of(program: &Path, data: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(args).env("SHOAL_DATA_DIR", data).current_dir(data).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SHOAL_") && name != "SHOAL_DATA_DIR" {
@@ -70,6 +75,8 @@ impl Server {
         serve
             .env("SHOAL_LISTEN", format!("127.0.0.1:{port}"))
             .env("SHOAL_LOG", "warn")
+            // No balancer has to notice anything.
+            .env("SHOAL_DRAIN_PERIOD", "0s")
             // The fleet's audit reads every task from one address.
             .env("SHOAL_READ_RATE_LIMIT", "0")
             .stdout(Stdio::null());

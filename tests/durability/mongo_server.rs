@@ -121,6 +121,11 @@ impl OwnServer {
         Some(Self { child, url })
     }
 
+    /// Its process, for signals.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it as a power failure would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

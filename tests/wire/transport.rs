@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use shoal::http::HttpSettings;
 use shoal::service::FarmSettings;
+use shoal::sys::spawn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -252,5 +253,60 @@ async fn overload_is_answered_and_request_task_has_words_for_it() {
     for reply in replies.iter().filter(|reply| reply.status != 401) {
         reply.is_try_again();
     }
+    farm.is_healthy().await;
+}
+
+/// Sends bytes one by one, and returns what came back until the server had enough.
+async fn drip(address: &str, start: &[u8], drop: &[u8]) -> (String, std::time::Duration) {
+    let began = shoal::sys::clock::stopwatch();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut from, mut to) = stream.into_split();
+    to.write_all(start).await.unwrap();
+    let bytes = drop.to_vec();
+    let dripping = spawn::task("drip", async move {
+        for byte in bytes.iter().cycle() {
+            if to.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = from.read_to_end(&mut answer).await;
+    dripping.abort();
+    (String::from_utf8_lossy(&answer).into_owned(), began.elapsed())
+}
+
+#[tokio::test]
+async fn who_sends_a_byte_now_and_then_is_not_waited_for() {
+    let second = std::time::Duration::from_secs(1);
+    let limits = HttpSettings { request_deadline: second, head_deadline: second, ..settings() };
+    let farm = TestFarm::start_with(limits, FarmSettings::default()).await;
+    let body = b"POST /api/beat HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n";
+    let (answer, took) = drip(&farm.address, body, b" ").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(took < second * 20, "{took:?}");
+    let (answer, took) = drip(&farm.address, b"GET /livez HTTP/1.1\r\nhost: x\r\nx-slow: ", b"a").await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(took < second * 20, "{took:?}");
+    farm.is_healthy().await;
+}
+
+#[tokio::test]
+async fn a_head_that_nobody_needs_is_refused() {
+    let farm = TestFarm::start().await;
+    let long = "a".repeat(40_000);
+    let reply = farm.send(Method::GET, "/api/rate_limit", &[("x-long", long.as_str())], Vec::new()).await;
+    assert_eq!(reply.status, 431, "{}", reply.text());
+    let mut many = String::from("GET /livez HTTP/1.1\r\nhost: x\r\n");
+    for number in 0..500 {
+        many.push_str(&format!("x-{number}: a\r\n"));
+    }
+    let mut stream = TcpStream::connect(&farm.address).await.unwrap();
+    stream.write_all(format!("{many}\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     farm.is_healthy().await;
 }

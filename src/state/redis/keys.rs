@@ -38,6 +38,11 @@ impl Base {
         format!("{}lease:{name}", self.prefix)
     }
 
+    /// How often an address has asked of late.
+    pub(super) fn rate(&self, address: &str) -> String {
+        format!("{}rate:{address}", self.prefix)
+    }
+
     /// Which generation a key of this farm belongs to, if it belongs to one.
     pub(super) fn generation_of(&self, key: &str) -> Option<Generation> {
         key.strip_prefix(&self.prefix)?.split(':').next()?.parse().ok().map(Generation)

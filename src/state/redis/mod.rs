@@ -11,6 +11,7 @@ mod keys;
 mod lease;
 mod link;
 mod notes;
+mod rates;
 mod reads;
 mod reply;
 mod run_codec;
@@ -293,6 +294,10 @@ impl SchedulingState for RedisState {
 
     async fn backlog(&self) -> StateResult<Backlog> {
         reading!(self, names => self.dirty_backlog(&names))
+    }
+
+    async fn admit_address(&self, address: &str, rate: Rate) -> StateResult<Option<bool>> {
+        self.count_address(address, rate).await.map(Some)
     }
 
     fn observe(&self) {

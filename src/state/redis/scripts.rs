@@ -84,6 +84,7 @@ scripts! {
     CLEAN_WORKERS = "clean_workers" [guard, lease, task, standing];
     CLEAN_SEEN = "clean_seen" [guard, lease];
     AUDIT_RUN = "audit_run" [guard, run];
+    RATE_LIMIT = "rate_limit" [guard];
     CENSUS = "census" [guard, task, standing];
 }
 
