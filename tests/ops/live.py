@@ -189,7 +189,7 @@ def main():
         if rule["health"] != "ok":
             faults.append(f"rule {rule['name']}: {rule['health']} {rule.get('lastError', '')}")
         if rule.get("state") == "firing":
-            faults.append(f"rule {rule['name']} fires over a farm that is well: {rule['alerts']}")
+            faults.append(f"rule {rule['name']} fires over a farm that is well: {rule['alerts']}\n{worries()}")
     for url in urls:
         lint = subprocess.run(["promtool", "check", "metrics"], input=get(url + "/metrics"), capture_output=True, text=True, check=False)
         if lint.returncode or lint.stderr.strip():
@@ -200,8 +200,19 @@ def main():
     for fault in faults:
         print(fault, file=sys.stderr)
     quiet = f" ({len(empty)} of them of what has not happened: {', '.join(empty)})" if empty else ""
+    if faults:
+        return 1
     print(f"{queries} queries answered with data{quiet}, {len(rules)} rules evaluated, none fires, {REPLICAS} replicas' metrics are clean")
-    return 1 if faults else 0
+    return 0
+
+
+def worries():
+    """What the replicas' logs say of errors."""
+    lines = []
+    for number in range(REPLICAS):
+        with open(os.path.join(WORK, f"replica{number}.log"), encoding="utf-8", errors="replace") as log:
+            lines += [f"replica{number}: {line.rstrip()}" for line in log if "ERROR" in line or "invariant" in line]
+    return "\n".join(lines[-20:])
 
 
 def dashboard():
