@@ -20,11 +20,14 @@ use crate::scheduler;
 use crate::service::degrade::StorePolicy;
 use crate::service::readiness::ReadinessSettings;
 use crate::service::{Farm, FarmSettings};
-use crate::sys::{clock, spawn};
-use crate::telemetry::{self, Exposition};
+use crate::sys::{clock, random, spawn};
+use crate::telemetry::{self, Exposition, otlp};
 
 /// Between the first refusal and the end of listening (`spec/worker-api.md` section 1.7).
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long the last spans may take to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(5);
 
 /// What a server is put together from.
 pub struct FarmParts {
@@ -136,7 +139,7 @@ async fn write_last_versions(farm: &Farm, grace: Duration) {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn serve(config: Config) -> CliResult {
-    telemetry::init_logs(&config.log, config.log_format).map_err(CliError::failed)?;
+    let traces = init_logs(&config)?;
     let metrics = telemetry::install_metrics().map_err(CliError::failed)?;
     spawn::task("metrics upkeep", upkeep(metrics.clone()));
     let listener = TcpListener::bind(config.listen)
@@ -170,7 +173,20 @@ pub async fn serve(config: Config) -> CliResult {
         tracing::warn!(%error, "commands will take this server for alive for some seconds");
     }
     tracing::info!("stopped");
+    if let Some(traces) = traces {
+        traces.finish(LAST_SPANS).await;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Logs, and traces if there is a collector.
+fn init_logs(config: &Config) -> Result<Option<otlp::Traces>, CliError> {
+    let endpoint = config.otlp_endpoint.clone();
+    let settings = endpoint.map(|endpoint| otlp::OtlpSettings::new(endpoint, random::identity()));
+    let started = settings.map(otlp::start).transpose().map_err(CliError::failed)?;
+    let (layer, traces) = started.unzip();
+    telemetry::init_logs(&config.log, config.log_format, layer).map_err(CliError::failed)?;
+    Ok(traces)
 }
 
 /// Listens while a farm is being opened, so that whoever asks hears what it waits for. None if the process was told to stop

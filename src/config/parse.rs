@@ -170,7 +170,7 @@ pub fn log_filter(text: &str) -> Parsed<String> {
 
 pub fn log_format(text: &str) -> Parsed<LogFormat> {
     match text {
-        "human" => Ok(LogFormat::Human),
+        "human" | "text" => Ok(LogFormat::Human),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{text:?} is neither human nor json")),
     }

@@ -160,8 +160,12 @@ settings! {
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,shoal::service=debug`.
     log: String = "info", "--log", "SHOAL_LOG", "FILTER", parse::log_filter;
 
-    /// How log lines look: `human` or `json`.
+    /// How log lines look: `human` (or `text`) or `json`.
     log_format: LogFormat = "human", "--log-format", "SHOAL_LOG_FORMAT", "human|json", parse::log_format;
+
+    /// Where a collector of traces takes OTLP over HTTP, as JSON: `http://HOST:4318`; spans go to `/v1/traces` there. `none`
+    /// collects nothing, and costs nothing.
+    otlp_endpoint: Option<String> = "none", "--otlp-endpoint", "SHOAL_OTLP_ENDPOINT", "URL|none", parse::mirror_url;
 
     /// How long a server that was told to stop goes on serving, unready, before it refuses requests: so long balancers need
     /// to notice. Seconds, or with a unit (ms, s, m, h).

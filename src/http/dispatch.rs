@@ -8,11 +8,13 @@ use std::time::Duration;
 use actix_web::http::{ConnectionType, Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::FutureExt;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::gate::{Class, Shed};
 use super::object::Began;
 use super::route::{Route, decoded};
-use super::{Site, client_addr, error, health, metrics, read_api, worker_api};
+use super::{Site, client_addr, error, health, metrics, read_api, request_id, worker_api};
 
 /// How long a public read waits for its turn.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
@@ -31,7 +33,43 @@ pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Pay
     let began = Began::now();
     let path = decoded(request.path());
     let route = Route::find(&path);
-    let mut response = match route {
+    let label = route.map_or("none", Route::label);
+    let id = request_id::of(request);
+    // Probes ask every second, and have no story.
+    let span = match route {
+        Some(route) if route.class().is_none() => Span::none(),
+        _ => tracing::info_span!(
+            "request",
+            request_id = id.as_ref(),
+            endpoint = label,
+            method = request.method().as_str(),
+            worker = Empty,
+            run = Empty,
+            task = Empty,
+            status = Empty,
+        ),
+    };
+    let mut response = answer(site, request, payload, route, &path, began).instrument(span.clone()).await;
+    span.record("status", response.status().as_u16());
+    request_id::echo(&mut response, &id);
+    if site.farm.is_draining() {
+        // The next request is another replica's.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    metrics::count(label, response.status(), began.elapsed());
+    tracing::debug!(parent: &span, seconds = began.elapsed().as_secs_f64(), "answered");
+    response
+}
+
+async fn answer(
+    site: &Arc<Site>,
+    request: &HttpRequest,
+    payload: web::Payload,
+    route: Option<Route<'_>>,
+    path: &str,
+    began: Began,
+) -> HttpResponse {
+    match route {
         Some(Route::Livez) => health::livez(site),
         Some(Route::Metrics) => metrics::metrics(site),
         _ if head_size(request) > HEAD_LIMIT => error::large_head(),
@@ -41,22 +79,16 @@ pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Pay
             }
             error::closing()
         }
-        None => unknown(site, request, &path),
+        None => unknown(site, request, path),
         Some(route) if !fits(route, request.method()) => wrong_method(route, request.method()),
         Some(Route::Startupz) => health::startupz(site),
         Some(Route::Readyz) => health::readyz(site),
         Some(Route::Worker(endpoint)) => worker_api::handle(site, endpoint, request, payload).await,
         Some(Route::Read(read)) => {
-            let request = read_api::Request { site, http: request, path: &path, began };
+            let request = read_api::Request { site, http: request, path, began };
             reading(request, read, payload).await
         }
-    };
-    if site.farm.is_draining() {
-        // The next request is another replica's.
-        response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    metrics::count(route.map_or("none", Route::label), response.status(), began.elapsed());
-    response
 }
 
 /// Public reads: limited per address, bounded in number, and a panic in one is its own affair.

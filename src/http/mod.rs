@@ -18,6 +18,7 @@ mod object;
 mod pulse;
 mod rate_limit;
 mod read_api;
+mod request_id;
 mod route;
 mod worker_api;
 

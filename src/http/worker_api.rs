@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use tracing::Instrument;
 
 use super::body::{Body, BodyError};
 use super::error;
@@ -92,7 +93,8 @@ pub async fn handle(
     let origin = origin(endpoint, request, site);
     // A task of its own: a client that hangs up, or the deadline, doesn't leave the use case half done, and what still
     // runs keeps its turn.
-    let work = spawn::task("worker request", answer(site.farm.clone(), endpoint, body, origin, turn));
+    let work = answer(site.farm.clone(), endpoint, body, origin, turn).in_current_span();
+    let work = spawn::task("worker request", work);
     match tokio::time::timeout(deadline.saturating_sub(began.elapsed()), work).await {
         Ok(Ok(answer)) => answer.into(),
         Ok(Err(_)) => {
@@ -207,6 +209,7 @@ async fn outcome(
         return Ok((Object::new().value("version", &WORKER_VERSION), true));
     };
     let request = request.map_err(invalid)?;
+    tell_who(&request);
     let object = match endpoint {
         Endpoint::UpdateTask => {
             let answer = farm.update_task(&request, &origin.country).await?;
@@ -224,6 +227,21 @@ async fn outcome(
         Endpoint::WorkerLog => farm.worker_log(&request).await.map(|()| Object::new()),
     };
     Ok((object?, true))
+}
+
+/// Who asks, about what, in the lines that follow.
+fn tell_who(request: &WorkerRequest) {
+    let span = tracing::Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    span.record("worker", request.worker_info.short_name().0.as_str());
+    if let Some(run) = request.run_id {
+        span.record("run", tracing::field::display(run));
+    }
+    if let Some(task) = request.task_id {
+        span.record("task", task);
+    }
 }
 
 fn task_object(answer: TaskAnswer) -> Object {

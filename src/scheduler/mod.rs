@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use self::background::Background;
 use self::jobs::Job;
@@ -21,6 +22,7 @@ use crate::service::election::Leadership;
 use crate::service::{Farm, ServiceError};
 use crate::sys::{random, spawn};
 use crate::telemetry::catalogue;
+use crate::telemetry::otlp::TARGET;
 
 /// How finely due times are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -79,7 +81,8 @@ async fn run(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
 /// Does a job once, and notes how that went.
 async fn carry_out(job: Job, farm: &Farm, leadership: &Leadership) {
     let began = crate::sys::clock::stopwatch();
-    let done = leadership.during(job.run(farm, leadership)).await;
+    let span = tracing::trace_span!(target: TARGET, "job", job = job.name());
+    let done = leadership.during(job.run(farm, leadership)).instrument(span).await;
     catalogue::JOB_SECONDS.record([job.name()], began.elapsed().as_secs_f64());
     if done.is_ok() {
         catalogue::JOB_SUCCESS.set([job.name()], farm.now().0 as f64 / 1000.0);

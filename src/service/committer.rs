@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tracing::Instrument;
 
 use super::absence::Absence;
 use super::batch_size::{BatchSize, LARGEST};
@@ -18,6 +19,7 @@ use crate::state::{DurableAck, SchedulingState};
 use crate::store::{DocumentWrite, SharedStore, StoreError, WriteOutcome};
 use crate::sys::{clock, spawn};
 use crate::telemetry::catalogue;
+use crate::telemetry::otlp::TARGET;
 
 /// Documents that may wait or be under way at once.
 pub const QUEUE: usize = 4096;
@@ -147,7 +149,7 @@ impl Reservation {
         self.room.truncate(writes.len());
         let wait = submit(&self.jobs, std::mem::take(&mut self.room), writes, true)?;
         drop(self);
-        wait_for(wait).await
+        wait_for(wait).instrument(tracing::trace_span!(target: TARGET, "durable")).await
     }
 }
 
@@ -226,7 +228,9 @@ impl BatchWriter {
             waiters.push(job.waiter);
         }
         let began = clock::stopwatch();
-        let result = tokio::time::timeout(STORE_DEADLINE, self.store.commit(current, &writes)).await;
+        let result = tokio::time::timeout(STORE_DEADLINE, self.store.commit(current, &writes))
+            .instrument(tracing::trace_span!(target: TARGET, "commit", documents = writes.len()))
+            .await;
         catalogue::COMMIT_SECONDS.record([], began.elapsed().as_secs_f64());
         catalogue::COMMIT_BATCH.record([], writes.len() as f64);
         let outcomes = match result {

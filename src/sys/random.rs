@@ -18,6 +18,12 @@ pub fn write_id() -> WriteId {
     WriteId(rand::rng().next_u64())
 }
 
+/// A fresh identity of a trace; never 0, which means none.
+pub fn trace_id() -> u128 {
+    let mut rng = rand::rng();
+    (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).max(1)
+}
+
 /// A random identity for a process or a holder; never derived from the host name.
 pub fn identity() -> String {
     uuid::Uuid::new_v4().simple().to_string()

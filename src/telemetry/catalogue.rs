@@ -276,6 +276,16 @@ catalogue! {
     /// Calls that GitHub's API still grants; 0 before it was asked for the first time.
     GITHUB_CALLS_LEFT: Gauge<0> = "shoal_github_calls_left", "calls";
 
+    /// Spans that the collector of traces took.
+    OTLP_SENT: Counter<0> = "shoal_otlp_spans_sent_total", "spans";
+
+    /// Spans that were lost on the way to the collector of traces: no room in the queue; it refused them, was busy for too long,
+    /// or wasn't there.
+    OTLP_DROPPED: Counter<1> = "shoal_otlp_spans_dropped_total", "spans", OTLP_LOSS;
+
+    /// Batches of spans that were sent again because the collector was busy.
+    OTLP_RETRIES: Counter<0> = "shoal_otlp_retries_total", "batches";
+
     /// Always 1.
     BUILD_INFO: Gauge<1> = "shoal_build_info", "flag", VERSION;
 

@@ -102,6 +102,9 @@ pub const REDIS_ERROR: Label =
 /// How a call ended.
 pub const CALL: Label = label("outcome", &["ok", "error"]);
 
+/// Why spans were lost: no room in the queue; the collector refused them, was busy for too long, or wasn't there.
+pub const OTLP_LOSS: Label = label("reason", &["queue_full", "refused", "exhausted", "unreachable"]);
+
 /// What an account was found by.
 pub const USER_CACHE: Label = label("outcome", &["hit", "miss", "stale"]);
 

@@ -5,14 +5,16 @@
 pub mod catalogue;
 pub mod labels;
 pub mod metric;
+pub mod otlp;
 mod process;
 pub mod reference;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing::Level;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::LogFormat;
 use crate::domain::ids::Millis;
@@ -27,22 +29,39 @@ pub enum TelemetryError {
     /// Somebody in this process has set up logs already.
     #[error("logs: {0}")]
     Logs(#[from] TryInitError),
+    /// Nothing can be sent to a collector.
+    #[error("traces: {0}")]
+    Traces(#[from] reqwest::Error),
     /// Somebody in this process has set up metrics already, or a bucket is none.
     #[error("metrics: {0}")]
     Metrics(#[from] BuildError),
 }
 
-/// Writes log lines that pass `filter` to standard error, in this format.
+/// Writes log lines that pass `filter` to standard error, in this format; and tells a collector's layer of requests, and of
+/// what is below them.
 ///
 /// # Errors
 /// When the filter can't be parsed, or logs were set up before.
-pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
-    let registry = tracing_subscriber::registry().with(EnvFilter::try_new(filter)?);
+pub fn init_logs(
+    filter: &str,
+    format: LogFormat,
+    collector: Option<otlp::OtlpLayer>,
+) -> Result<(), TelemetryError> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    match format {
-        LogFormat::Human => registry.with(lines).try_init()?,
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
-    }
+    let lines = match format {
+        LogFormat::Human => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let traced = || {
+        Targets::new()
+            .with_target("shoal", Level::ERROR)
+            .with_target("shoal::http::dispatch", Level::INFO)
+            .with_target(otlp::TARGET, Level::TRACE)
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(EnvFilter::try_new(filter)?))
+        .with(collector.map(|layer| layer.with_filter(traced())))
+        .try_init()?;
     Ok(())
 }
 

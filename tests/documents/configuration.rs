@@ -69,7 +69,7 @@ fn other_value(key: &str) -> Option<&'static str> {
         }
         "http_workers" => "1021",
         "worker_body_limit" | "pgn_body_limit" | "max_unpacked_pgn" => "7MiB",
-        "nn_url" | "github_api_url" | "github_raw_url" => "https://networks.example",
+        "otlp_endpoint" | "nn_url" | "github_api_url" | "github_raw_url" => "https://networks.example",
         "github_token" => "ghp_77",
         "drain_period" => "77s",
         "readiness_period" | "readiness_deadline" | "liveness_limit" => "77s",

@@ -4,6 +4,7 @@ mod fleet;
 mod secrets;
 mod server;
 mod shared_store;
+mod traces;
 
 use fleet::{Sizes, sizes};
 pub use fleet::{fleet, judge};
@@ -113,4 +114,27 @@ fn the_demonstration_ends_in_a_decision_and_leaves_nothing_behind() {
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("Result:accepted") || said.contains("Result:rejected"), "{said}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "files were left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_twice_to_stop_does_not_wait_for_balancers() {
+    let _turn = turn().await;
+    let dir = tempfile::tempdir().unwrap();
+    let long = |serve: &mut std::process::Command| {
+        serve.env("SHOAL_DRAIN_PERIOD", "10m");
+    };
+    let mut server = Server::start_with(dir.path(), free_port(), long).await;
+    server.ask_to_end();
+    let began = shoal::sys::clock::stopwatch();
+    while server.try_get("/readyz").await.status() != 503 {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "it is ready on its way out");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // It goes on serving.
+    assert_eq!(server.try_get("/api/rate_limit").await.status(), 200);
+    assert!(!server.terminate(), "what was given up doesn't end well");
+    assert!(began.elapsed() < std::time::Duration::from_secs(120));
+    // What it left is a farm.
+    let mut server = Server::start(dir.path(), free_port()).await;
+    assert!(server.terminate());
 }

@@ -116,10 +116,15 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to stop; returns whether it ended well.
-    pub fn terminate(&mut self) -> bool {
+    /// SIGTERM.
+    pub fn ask_to_end(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Asks it to stop; returns whether it ended well.
+    pub fn terminate(&mut self) -> bool {
+        self.ask_to_end();
         self.child.wait().unwrap().success()
     }
 }

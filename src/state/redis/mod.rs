@@ -30,6 +30,7 @@ use ::redis::{Arg, Cmd};
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
+use tracing::Instrument;
 
 use self::errors::{Class, class, state_error};
 pub use self::facts::RedisFacts;
@@ -41,6 +42,7 @@ pub use self::settings::{RedisSettings, RedisUrl, UrlError};
 use super::*;
 use crate::sys::clock::{self, Clock};
 use crate::telemetry::catalogue;
+use crate::telemetry::otlp::TARGET;
 
 /// See the module's documentation.
 pub struct RedisState {
@@ -141,7 +143,8 @@ impl RedisState {
     /// Runs a script; one that the server doesn't know is sent whole.
     async fn run(&self, script: &'static Script, command: &Cmd, way: Way) -> StateResult<Reply> {
         let began = clock::stopwatch();
-        let mut answer = self.link.send(command, way).await;
+        let span = tracing::trace_span!(target: TARGET, "redis", script = script.name);
+        let mut answer = self.link.send(command, way).instrument(span).await;
         if answer.as_ref().is_err_and(|error| class(error) == Class::NoScript) {
             let mut whole = ::redis::cmd("EVAL");
             whole.arg(&script.text);
