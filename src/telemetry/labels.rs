@@ -125,7 +125,8 @@ pub const MONGODB_COMMAND: Label = label(
 
 /// Jobs of the leader.
 pub const JOB: Label = label(
-    "job",
+    // `job` is Prometheus' own.
+    "job_name",
     &[
         "flush",
         "reconcile",
@@ -161,6 +162,7 @@ pub const SCRIPT: Label = label(
         "unload_run",
         "assign_task",
         "beat",
+        "beats",
         "update_task",
         "begin_spsa",
         "close_task",
