@@ -211,7 +211,9 @@ impl Membership {
         }
         match &standing {
             Standing::Serving => tracing::info!("{standing}"),
-            Standing::Waiting(_) => tracing::warn!("{standing}"),
+            // Whoever has never served waits as everybody does at a start.
+            Standing::Waiting(_) if *there == Standing::Serving => tracing::warn!("{standing}"),
+            Standing::Waiting(_) => tracing::info!("{standing}"),
             Standing::StoreBehind { .. } => tracing::error!("{standing}"),
         }
         *there = standing;
