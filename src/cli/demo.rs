@@ -91,7 +91,8 @@ async fn show(dir: &Path) -> CliResult {
         max_seconds: Some(LIMIT),
         ..StopCondition::default()
     };
-    let interrupt = super::serve::terminated();
+    let mut stops = super::serve::Stops::listen();
+    let interrupt = async move { stops.next().await };
     let mut view = DemoView::stdout();
     let report = run_observed(options, interrupt, &mut view).await.map_err(CliError::failed)?;
     let (is_decided, lines) = closing(&farm, &run, &report).await?;

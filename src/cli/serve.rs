@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -142,26 +143,28 @@ pub async fn serve(config: Config) -> CliResult {
     let traces = init_logs(&config)?;
     let metrics = telemetry::install_metrics().map_err(CliError::failed)?;
     spawn::task("metrics upkeep", upkeep(metrics.clone()));
+    let mut stops = Stops::listen();
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| CliError::failed(format!("listen: {}: {error}", config.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
     let opening = schedule::open(&config, Role::Serve, farm_settings(&config, address.port()));
-    let Some(farm) = open_from_lobby(&listener, &metrics, opening).await? else {
+    let Some(farm) = open_from_lobby(&listener, &metrics, opening, &mut stops).await? else {
         tracing::info!("stopped before there was a farm");
         return Ok(ExitCode::SUCCESS);
     };
-    let name = name(&farm, address.port());
-    system_event(&farm, &format!("start {name}")).await;
     let announcing = spawn::task("announce", store::announce(farm.store.clone(), farm.identity.clone()));
     let running =
         Running::start(&config, FarmParts { farm: farm.clone(), listener, metrics: Some(metrics) })?;
     tracing::info!(%address, replica = %farm.identity, data = %config.data_dir.display(), "listening on {address}");
-    terminated().await;
+    // Not before it serves: the store may be slow.
+    let name = name(&farm, address.port());
+    system_event(&farm, &format!("start {name}")).await;
+    stops.next().await;
     tracing::info!(drain = ?config.drain_period, "shutting down");
     tokio::select! {
         biased;
         () = running.stop() => {}
-        () = terminated() => {
+        () = stops.next() => {
             // What was acknowledged is durable; the rest is what a crash would leave.
             tracing::warn!("told to stop once more: giving up what is under way");
             return Ok(ExitCode::FAILURE);
@@ -195,6 +198,7 @@ async fn open_from_lobby(
     listener: &TcpListener,
     metrics: &Exposition,
     opening: impl Future<Output = Result<Arc<Farm>, CliError>>,
+    stops: &mut Stops,
 ) -> Result<Option<Arc<Farm>>, CliError> {
     let listener = listener.try_clone().map_err(CliError::failed)?;
     let lobby = http::lobby::serve_lobby(listener, Some(metrics.clone()))
@@ -203,7 +207,7 @@ async fn open_from_lobby(
     let done = spawn::task("lobby", lobby);
     let farm = tokio::select! {
         opened = opening => Some(opened),
-        () = terminated() => None,
+        () = stops.next() => None,
     };
     // What comes meanwhile waits on the listener for the farm.
     handle.stop(true).await;
@@ -279,19 +283,35 @@ async fn system_event(farm: &Farm, message: &str) {
     }
 }
 
-/// Completes at the next SIGTERM or Ctrl-C.
-pub(super) async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+/// SIGTERM and Ctrl-C, from the moment that somebody listens: one that comes while nobody waits for it counts at the next wait.
+pub(super) struct Stops {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Stops {
+    pub(super) fn listen() -> Self {
+        let listen = |kind, name| {
+            let listening = signal(kind);
+            listening.inspect_err(|error| tracing::warn!(%error, "{name} can't be caught")).ok()
+        };
+        Self {
+            terminate: listen(SignalKind::terminate(), "SIGTERM"),
+            interrupt: listen(SignalKind::interrupt(), "SIGINT"),
+        }
+    }
+
+    /// Completes at the next of them.
+    pub(super) async fn next(&mut self) {
+        async fn one(signal: &mut Option<Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
             }
         }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM can't be caught");
-            let _ = tokio::signal::ctrl_c().await;
+        tokio::select! {
+            () = one(&mut self.terminate) => {}
+            () = one(&mut self.interrupt) => {}
         }
     }
 }

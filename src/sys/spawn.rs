@@ -24,6 +24,15 @@ where
     drop(tokio::task::spawn_local(future));
 }
 
+/// The same for a task that serves many requests and is nobody's: it may outlive the one that starts it.
+pub fn detached<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future.instrument(tracing::debug_span!(parent: None, "task", name)))
+}
+
 /// Runs something that blocks (hashing, compression) away from the event loop.
 pub fn blocking<F, R>(work: F) -> JoinHandle<R>
 where

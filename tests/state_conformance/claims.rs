@@ -1,8 +1,10 @@
 //! Admission and the claim (`spec/scheduling.md` sections 3.2, 3.5 and 3.6).
 
 use shoal::domain::action::CloseKind;
+use shoal::domain::ids::{TaskId, TaskKey};
 use shoal::domain::run::RunKind;
 use shoal::state::*;
+use shoal::sys::clock::Clock;
 
 use super::fixture::*;
 
@@ -10,6 +12,7 @@ on_every_state!(
     a_name_is_taken_for_120_seconds,
     an_unanswered_claim_is_repeated_and_an_answered_one_replaced,
     a_heartbeat_answers_for_the_claim,
+    of_many_heartbeats_at_once_each_has_its_own_answer,
     a_machine_limit_counts_active_tasks_of_the_address,
     tasks_are_as_large_as_the_machine_and_the_run_allow,
     only_the_judged_version_of_a_running_run_gives_tasks,
@@ -65,6 +68,47 @@ async fn a_heartbeat_answers_for_the_claim(f: Fixture) {
     let first = f.claim(run, &mine, 100).await.task.record;
     f.state.beat(G, &caller(first.key, &mine)).await.unwrap();
     assert!(matches!(f.admit(&mine).await, AdmissionOutcome::Open(_)));
+}
+
+async fn of_many_heartbeats_at_once_each_has_its_own_answer(f: Fixture) {
+    let runs = [f.run(RunKind::Games, 1_000_000).await, f.run(RunKind::Games, 1_000_000).await];
+    let mut callers = Vec::new();
+    for number in 0..100 {
+        let mine = worker(number, 1);
+        let key = f.claim(runs[number as usize % 2], &mine, 100).await.task.record.key;
+        // Half of the claims are known to be answered.
+        if number % 4 < 2 {
+            f.state.beat(G, &caller(key, &mine)).await.unwrap();
+        }
+        match number % 10 {
+            7 => drop(f.give_up(key, &mine).await),
+            8 => callers.push((caller(key, &worker(number, 2)), "another's")),
+            9 => {
+                let key = TaskKey { task: TaskId(5000), ..key };
+                callers.push((caller(key, &mine), "none"));
+            }
+            _ => {}
+        }
+        callers.push((caller(key, &mine), if number % 10 == 7 { "closed" } else { "alive" }));
+    }
+    f.clock.advance(60_000);
+    let now = f.clock.now();
+    let beats = callers.iter().map(|(who, _)| f.state.beat(G, who));
+    let answers = futures::future::join_all(beats).await;
+    for ((who, what), answer) in callers.iter().zip(answers) {
+        let fits = match answer.unwrap() {
+            BeatOutcome::Alive(true) => *what == "alive",
+            BeatOutcome::Alive(false) => *what == "closed",
+            BeatOutcome::Absent(Absent::Mismatch { .. }) => *what == "another's",
+            BeatOutcome::Absent(Absent::NoTask { .. }) => *what == "none",
+            BeatOutcome::Absent(Absent::NoRun) => false,
+        };
+        assert!(fits, "{who:?}: {what}");
+        if *what == "alive" {
+            let TaskLookup::Found { task, .. } = f.state.read_task(who.key).await.unwrap() else { panic!() };
+            assert_eq!((task.record.last_updated, task.record.answered), (now, true));
+        }
+    }
 }
 
 async fn a_machine_limit_counts_active_tasks_of_the_address(f: Fixture) {

@@ -72,9 +72,10 @@ impl Drop for Turn {
         if let Some(state) = self.state.upgrade() {
             let mut queue = state.beats.0.lock();
             queue.calls -= 1;
-            // Given up in the middle, as when its runtime ends: nobody may come to send what waits. Those who wait for it
-            // hear that at once.
-            queue.waiting.clear();
+            // Given up in the middle, as when its runtime ends: if nobody else sends, those who wait hear that at once.
+            if queue.calls == 0 {
+                queue.waiting.clear();
+            }
         }
     }
 }
@@ -107,7 +108,7 @@ impl Beats {
         };
         if starts {
             // Not by the one who waits: it may be given up at any moment, and others wait, too.
-            spawn::task("heartbeats", send(Turn { state: state.me.clone(), over: false }));
+            spawn::detached("heartbeats", send(Turn { state: state.me.clone(), over: false }));
         }
         match answered.await {
             Ok(Ok(true)) => Ok(BeatOutcome::Alive(true)),

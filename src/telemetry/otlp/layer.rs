@@ -14,9 +14,13 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::sys::clock::{stopwatch, wall_now};
 use crate::sys::random;
 use crate::telemetry::catalogue::OTLP_DROPPED;
+use crate::telemetry::otlp::TARGET;
 
 /// Attributes of one span that are kept.
 const MOST_ATTRIBUTES: usize = 32;
+
+/// What begins a trace, beside requests: jobs of the leader, and batches that many wait for.
+const ROOTS: [&str; 2] = ["job", "commit"];
 
 /// Longest text of an attribute, bytes.
 const LONGEST_TEXT: usize = 1024;
@@ -72,11 +76,16 @@ where
             let extensions = parent.extensions();
             extensions.get::<Open>().map(|open| (open.span.trace, open.span.id))
         });
+        let metadata = attributes.metadata();
+        if above.is_none() && metadata.target() == TARGET && !ROOTS.contains(&metadata.name()) {
+            // A step of something that isn't traced: alone it tells nothing.
+            return;
+        }
         let mut span = Span {
             trace: above.map_or_else(random::trace_id, |(trace, _)| trace),
             id: random::write_id().0.max(1),
             parent: above.map(|(_, id)| id),
-            name: attributes.metadata().name(),
+            name: metadata.name(),
             start: u64::try_from(wall_now().0).unwrap_or(0).saturating_mul(1_000_000),
             end: 0,
             attributes: Vec::new(),
