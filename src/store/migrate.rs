@@ -2,7 +2,8 @@
 //! the store's own business; which steps there are, and in which order, is the same for all.
 //!
 //! A step only ever adds what the next release needs; what the last one needed is taken away by a later release. So
-//! two releases can run side by side while a farm is updated.
+//! two releases can run side by side while a farm is updated, and the older one can come back. After the first, a step's
+//! name says which it is: `0002_expand_…` or `0003_contract_…`.
 
 use sha2::{Digest, Sha256};
 
@@ -35,10 +36,20 @@ pub struct AppliedStep {
     pub at: Millis,
 }
 
+/// What the name of a step that only adds begins with, after its number.
+const EXPAND: &str = "expand_";
+
+impl AppliedStep {
+    /// Whether a version that doesn't know the step can live with it.
+    fn only_adds(&self) -> bool {
+        self.name.split_once('_').is_some_and(|(_, what)| what.starts_with(EXPAND))
+    }
+}
+
 /// Why this version of the program can't work with a schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// A newer version has changed it.
+    /// A newer version has changed it, and not only by adding to it.
     #[error("the schema was changed by a newer version of shoal (step {0}); use that version")]
     Newer(String),
     /// A step isn't the one that was applied.
@@ -55,17 +66,21 @@ pub struct StepState {
     pub applied_at: Option<Millis>,
 }
 
-/// The steps that are not applied yet, in order. `applied` is ordered by name.
+/// The steps that are not applied yet, in order. `applied` is ordered by name. What a newer version has only added disturbs
+/// nobody.
 ///
 /// # Errors
-/// When a step was applied that is not known here, or was edited since.
+/// When a step was applied that is not known here and takes something away, or that was edited since.
 pub fn pending<'a>(known: &'a [Migration], applied: &[AppliedStep]) -> Result<&'a [Migration], SchemaError> {
     for (position, there) in applied.iter().enumerate() {
-        let Some(step) = known.get(position).filter(|step| step.name == there.name) else {
-            return Err(SchemaError::Newer(there.name.clone()));
-        };
-        if step.checksum() != there.checksum {
-            return Err(SchemaError::Edited(there.name.clone()));
+        match known.get(position) {
+            Some(step) if step.name == there.name => {
+                if step.checksum() != there.checksum {
+                    return Err(SchemaError::Edited(there.name.clone()));
+                }
+            }
+            None if there.only_adds() => {}
+            _ => return Err(SchemaError::Newer(there.name.clone())),
         }
     }
     Ok(known.get(applied.len()..).unwrap_or_default())
@@ -113,8 +128,31 @@ mod tests {
             pending(KNOWN, &[applied(&KNOWN[0]), future.clone()]).unwrap_err(),
             SchemaError::Newer("9999_future".into())
         );
-        assert_eq!(pending(&[], std::slice::from_ref(&future)).unwrap_err(), SchemaError::Newer(future.name));
+        assert_eq!(
+            pending(&[], std::slice::from_ref(&future)).unwrap_err(),
+            SchemaError::Newer(future.name.clone())
+        );
+        let added = AppliedStep { name: "0003_expand_index".into(), ..future.clone() };
+        let both = [applied(&KNOWN[0]), applied(&KNOWN[1]), added.clone()];
+        assert!(
+            pending(KNOWN, &both).unwrap().is_empty(),
+            "the last release lives with what the next one added"
+        );
+        // But not in the place of one that isn't applied.
+        assert!(pending(KNOWN, &[applied(&KNOWN[0]), added]).is_err());
         let edited = AppliedStep { checksum: "other".into(), ..applied(&KNOWN[0]) };
         assert_eq!(pending(KNOWN, &[edited]).unwrap_err(), SchemaError::Edited("0001_a".into()));
+    }
+
+    #[test]
+    fn every_step_after_the_first_says_whether_it_only_adds() {
+        for known in [crate::store::mongo::MIGRATIONS, crate::store::sqlite::migrate::MIGRATIONS] {
+            let names: Vec<_> = known.iter().map(|step| step.name).collect();
+            assert!(names.is_sorted() && names[0] == "0001_initial", "{names:?}");
+            for name in &names[1..] {
+                let (_, what) = name.split_once('_').unwrap();
+                assert!(what.starts_with(EXPAND) || what.starts_with("contract_"), "{name}");
+            }
+        }
     }
 }
