@@ -30,7 +30,7 @@ const LIMIT: usize = 8 << 20;
 /// is as long as `shoal` waits for its answer, and a machine that is out of breath has no command refused for it.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long a command may wait and take: as long as `shoal` waits for its answer.
+/// How long a command may wait and take, both together: as long as `shoal` waits for its answer.
 const DEADLINE: Duration = HEAD_DEADLINE;
 
 /// Commands at once, and those that wait.
@@ -64,15 +64,21 @@ pub fn serve_control(farm: Arc<Farm>, path: &Path) -> io::Result<Server> {
 async fn command(farm: Arc<Farm>, gate: Arc<Gate>, body: web::Bytes) -> HttpResponse {
     let began = Began::now();
     let response = match gate.enter(DEADLINE).await {
-        Ok(turn) => carry_out(farm, body, turn).await,
+        // From the beginning: `shoal` doesn't wait for one deadline in the queue and another one inside.
+        Ok(turn) => carry_out(farm, body, turn, DEADLINE.saturating_sub(began.elapsed())).await,
         Err(_) => refusal(&ServiceError::Busy("too many commands at once".to_owned())),
     };
     metrics::count("control", response.status(), began.elapsed());
     response
 }
 
-/// A task of its own: the deadline, or a client that hangs up, leaves no command half done.
-async fn carry_out(farm: Arc<Farm>, body: web::Bytes, turn: Turn) -> HttpResponse {
+/// A task of its own: the deadline, or a client that hangs up, leaves no command half done. `left` is what the queue left
+/// of the deadline; a command that nobody waits for any more is not begun.
+async fn carry_out(farm: Arc<Farm>, body: web::Bytes, turn: Turn, left: Duration) -> HttpResponse {
+    if left.is_zero() {
+        Class::Management.shed(Shed::Deadline);
+        return refusal(&ServiceError::Busy("too many commands at once".to_owned()));
+    }
     let command: Control = match serde_json::from_slice(&body) {
         Ok(command) => command,
         // The text may name a field but never holds the body, which may hold a password.
@@ -82,7 +88,7 @@ async fn carry_out(farm: Arc<Farm>, body: web::Bytes, turn: Turn) -> HttpRespons
         let _turn = turn;
         farm.control(command).await
     });
-    let Ok(done) = tokio::time::timeout(DEADLINE, work).await else {
+    let Ok(done) = tokio::time::timeout(left, work).await else {
         Class::Management.shed(Shed::Deadline);
         return refusal(&ServiceError::Unavailable("the command goes on, but takes long".to_owned()));
     };

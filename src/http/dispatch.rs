@@ -98,12 +98,10 @@ async fn reading(
     payload: web::Payload,
 ) -> HttpResponse {
     let site = request.site;
-    if site.limiter.is_on() {
-        let address = client_addr::remote_addr(request.http, &site.settings.trusted_proxies);
-        if !site.limiter.admits_everywhere(&address, &site.farm).await {
-            Class::Read.shed(Shed::RateLimit);
-            return error::too_many(request.path, request.began);
-        }
+    let address = client_addr::remote_addr(request.http, &site.settings.trusted_proxies);
+    if !site.limiter.admits(&address, site.farm.clock.monotonic()) {
+        Class::Read.shed(Shed::RateLimit);
+        return error::too_many(request.path, request.began);
     }
     if !site.farm.is_ready() {
         Class::Read.shed(Shed::NotReady);
@@ -112,6 +110,11 @@ async fn reading(
     let Ok(_turn) = site.reads.enter(READ_PATIENCE).await else {
         return error::read_unavailable(request.path, "too many requests at once", request.began);
     };
+    // Only now: the shared count is kept on connections that workers' requests use.
+    if !site.limiter.admits_everywhere(&address, &site.farm).await {
+        Class::Read.shed(Shed::RateLimit);
+        return error::too_many(request.path, request.began);
+    }
     let answer = AssertUnwindSafe(read_api::handle(&request, read, payload)).catch_unwind();
     match tokio::time::timeout(site.settings.read_deadline, answer).await {
         Ok(Ok(response)) => response,

@@ -1,7 +1,8 @@
 //! How often one address may read: a token bucket each, in a table that can't grow without bound; and, where the schedule is
 //! shared, one count for all replicas together.
 //!
-//! The own table is asked first: whom it refuses is no burden on the shared server, which workers wait for, too.
+//! The own table is asked first: whom it refuses is no burden on the shared server, which workers wait for, too. The shared
+//! count is asked last, by those who have their turn, so that many readers from many addresses are none either.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -43,10 +44,11 @@ impl RateLimiter {
         self.rate > 0.0
     }
 
-    /// The same, by everybody's count where there is one. Without an answer in time this process's own count stands.
+    /// The same by everybody's count, where there is one, of a request that this process's own count admits. Without an
+    /// answer in time that one stands. It is a command to the shared server: to be asked by few at once.
     pub async fn admits_everywhere(&self, address: &str, farm: &Farm) -> bool {
-        if !self.admits(address, farm.clock.monotonic()) {
-            return false;
+        if !self.is_on() {
+            return true;
         }
         let rate = Rate { per_second: self.rate, burst: self.burst };
         let address = subscriber(ip(address)).to_string();

@@ -37,6 +37,9 @@ enum Primary {
 pub(super) enum Way {
     /// On a shared connection: what a worker waits for.
     Shared,
+    /// On a shared connection, if there is one: what isn't worth connecting for. Who gives it up early would give up
+    /// connecting, too, and again and again nobody would be connected.
+    Spare,
     /// On a connection of its own: what is long.
     Own,
 }
@@ -60,7 +63,10 @@ impl Link {
 
     /// Sends a command and waits for its answer, for no longer than the deadline. Errors of the server are errors here.
     pub(super) async fn send(&self, command: &Cmd, way: Way) -> Result<Value, RedisError> {
-        let primary = self.primary().await?;
+        let primary = match way {
+            Way::Spare => self.current.read().clone().ok_or_else(|| away("not connected now".to_owned()))?,
+            Way::Shared | Way::Own => self.primary().await?,
+        };
         let answer = tokio::time::timeout(self.deadline(way), run(&primary, command, way)).await;
         let answer = match answer {
             Ok(answer) => answer.and_then(Value::extract_error),
@@ -78,7 +84,7 @@ impl Link {
 
     pub(super) fn deadline(&self, way: Way) -> Duration {
         match way {
-            Way::Shared => self.settings.deadline,
+            Way::Shared | Way::Spare => self.settings.deadline,
             Way::Own => self.settings.deadline * PATIENT,
         }
     }
@@ -212,7 +218,7 @@ impl Link {
 
 async fn run(primary: &Primary, command: &Cmd, way: Way) -> RedisResult<Value> {
     match (primary, way) {
-        (Primary::Server { lanes, next, .. }, Way::Shared) => {
+        (Primary::Server { lanes, next, .. }, Way::Shared | Way::Spare) => {
             let lane = lanes.get(next.fetch_add(1, Ordering::Relaxed) % LANES);
             let mut lane = lane.cloned().ok_or_else(|| away("no connection".to_owned()))?;
             lane.req_packed_command(command).await
@@ -226,7 +232,9 @@ async fn run(primary: &Primary, command: &Cmd, way: Way) -> RedisResult<Value> {
             }
             answer
         }
-        (Primary::Cluster { hot, .. }, Way::Shared) => hot.clone().req_packed_command(command).await,
+        (Primary::Cluster { hot, .. }, Way::Shared | Way::Spare) => {
+            hot.clone().req_packed_command(command).await
+        }
         (Primary::Cluster { bulk, .. }, Way::Own) => bulk.clone().req_packed_command(command).await,
     }
 }
