@@ -16,12 +16,13 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --release --locked --bin shoal \
-    && docker/image-root target/release/shoal /image
+    && docker/image-root target/release/shoal /image /image-data
 
 FROM scratch
 COPY --from=build /image /
-# Empty, and the user's: a volume that is mounted over it for the first time becomes so, too.
-COPY --from=build --chown=65532:65532 /image/data /data
+# Empty, and the user's: a volume that is mounted over it for the first time becomes so, too. It isn't in the root above,
+# since --chown gives an owner only to a directory that COPY makes, never to one that is there.
+COPY --from=build --chown=65532:65532 /image-data /data
 ENV SHOAL_DATA_DIR=/data \
     SHOAL_LOG_FORMAT=json \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt

@@ -3,8 +3,10 @@
 
 The containers' own commands are carried out one after the other, with directories in the place of volumes: several copies, of which
 the last are kept, and the test of a restoration. Of the Jobs for MongoDB, whose tools aren't here, only the shell's
-syntax is looked at.
+syntax is looked at, and that the indexes which they look for are the schema's.
 """
+import glob
+import json
 import os
 import re
 import subprocess
@@ -43,6 +45,16 @@ def carry_out(pod, number):
             sys.exit(f"{container['name']}: {done.stdout}{done.stderr}")
 
 
+def indexes(script):
+    there = set()
+    for path in glob.glob("migrations/mongo/*.json"):
+        with open(path, encoding="utf-8") as file:
+            there |= {f"{index['collection']}.{index['name']}" for index in json.load(file)["indexes"]}
+    wanted = set(json.loads(re.search(r"wanted = (\[[^]]*\])", script)[1]))
+    if not wanted or wanted - there:
+        sys.exit(f"the restored schema is looked at for {sorted(wanted - there) or 'nothing'}, which no step makes")
+
+
 def main():
     documents = [document for document in yaml.safe_load_all(sys.stdin) if document]
     kept = os.path.join(WORK, "backup")
@@ -51,6 +63,8 @@ def main():
             for container in job(documents, name).get("initContainers", []) + job(documents, name)["containers"]:
                 if container.get("command", [""])[0] == "bash":
                     subprocess.run(["bash", "-n", "-c", container["args"][0]], check=True)
+                if container["name"] == "indexes":
+                    indexes(container["args"][0])
         return
     os.makedirs(kept)
     with open(os.path.join(kept, "pod-before.partial"), "w", encoding="utf-8"):

@@ -31,12 +31,16 @@ for name, service in services.items():
             faults.append(f"{name}: port {port['published']} is open to everybody")
 
 shoal = services["shoal"]
+# Uploads alone may hold 512 MiB.
+memory = re.match(r"(\d+)G$", str(shoal["deploy"]["resources"]["limits"]["memory"]))
+if not memory or int(memory[1]) < 1:
+    faults.append("the servers have too little memory")
 if shoal["deploy"]["replicas"] != 3:
     faults.append("there aren't three servers")
 if not shoal.get("read_only") or shoal.get("cap_drop") != ["ALL"]:
     faults.append("the servers may do more than they need")
 grace = int(re.match(r"(\d+)s$", shoal["environment"]["SHOAL_SHUTDOWN_GRACE"])[1])
-if int(re.match(r"(\d+)s$", shoal["stop_grace_period"])[1]) < grace + 10:
+if int(re.match(r"(\d+)s$", shoal["stop_grace_period"])[1]) < grace + 2 + 25:
     faults.append("the servers are killed before they have ended")
 if not model["networks"]["back"].get("internal"):
     faults.append("Redis and MongoDB can be reached without a password")

@@ -2,13 +2,14 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
+{{/* At most 39 characters: a CronJob's name may have 52, and the longest suffix is `-restore-test`. */}}
 {{- define "shoal.fullname" -}}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | trunc 39 | trimSuffix "-" }}
 {{- else if contains (include "shoal.name" .) .Release.Name }}
-{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- .Release.Name | trunc 39 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name (include "shoal.name" .) | trunc 50 | trimSuffix "-" }}
+{{- printf "%s-%s" .Release.Name (include "shoal.name" .) | trunc 39 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 
@@ -102,6 +103,11 @@ SHOAL_{{ upper $key }}: {{ if kindIs "float64" $value }}{{ printf "%v" (int64 $v
       name: {{ $.Values.existingSecret.name }}
       key: {{ . }}
 {{- end }}
+{{- end }}
+
+{{/* What was scraped of this release, as labels of Prometheus. Another's ServiceMonitor may name its job as it likes. */}}
+{{- define "shoal.scraped" -}}
+namespace="{{ .Release.Namespace }}"{{ if .Values.metrics.serviceMonitor.enabled }},job="{{ .Release.Name }}"{{ end }}
 {{- end }}
 
 {{/* Something that changes with the Secret. Empty where Helm can't or mustn't look: `helm template`, --dry-run. */}}
