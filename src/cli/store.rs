@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{CliError, control};
 use crate::config::Config;
-use crate::store::mongo::{MigrateError, MongoSettings, MongoStore, MongoUrl};
+use crate::store::mongo::{ConnectError, MigrateError, MongoSettings, MongoStore, MongoUrl};
 use crate::store::sqlite::{DATABASE_FILE, Mode, SqliteStore, acquire, running};
 use crate::store::{MiscStore, SharedStore};
 use crate::sys::patience::Patience;
@@ -15,7 +15,8 @@ use crate::sys::patience::Patience;
 const ANNOUNCE: Duration = Duration::from_secs(10);
 
 /// Where everything is started at once, the database may be the last: a server waits for it, however long, and says so
-/// meanwhile (`/startupz`, `/readyz`). Whoever started it knows when to give up.
+/// meanwhile (`/startupz`, `/readyz`). Whoever started it knows when to give up. Not for what time doesn't mend, such as a
+/// wrong password.
 const OF_A_SERVER: Patience = Patience { patience: Duration::MAX, pause: Duration::from_millis(500) };
 
 /// The part of the configuration that is MongoDB's; None if durable data lives in the data directory.
@@ -70,7 +71,10 @@ impl Obstacle {
 
 /// Connects, looks who else works there, and brings the schema up to date.
 async fn prepare(settings: &MongoSettings, role: Role, shared: bool) -> Result<MongoStore, Obstacle> {
-    let store = connect(settings).await.map_err(Obstacle::now)?;
+    let store = reach(settings).await.map_err(|error| match error {
+        ConnectError::Never(_) => Obstacle::always(error),
+        ConnectError::Now(error) => Obstacle::now(error),
+    })?;
     let other = store.announced().await.map_err(Obstacle::now)?;
     match (role, other) {
         (Role::Serve | Role::Command, Some(_)) if shared => {}
@@ -178,9 +182,13 @@ impl Role {
 /// Connects, and says in the log what the server is and what it lacks.
 ///
 /// # Errors
-/// When nobody answers.
+/// When nobody answers, or never can with these settings.
 pub async fn connect(settings: &MongoSettings) -> Result<MongoStore, CliError> {
-    let store = MongoStore::connect(settings).await.map_err(CliError::failed)?;
+    reach(settings).await.map_err(CliError::failed)
+}
+
+async fn reach(settings: &MongoSettings) -> Result<MongoStore, ConnectError> {
+    let store = MongoStore::connect(settings).await?;
     let facts = store.facts();
     tracing::info!(
         hosts = settings.url.hosts(),

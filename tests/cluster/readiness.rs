@@ -36,13 +36,17 @@ struct Answer {
 
 impl Server {
     fn start(redis: u16, mongo: u16) -> Self {
+        Self::with_database(redis, &format!("mongodb://127.0.0.1:{mongo}/?directConnection=true"))
+    }
+
+    fn with_database(redis: u16, url: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut serve = command(dir.path(), &["serve"]);
         serve
             .env("SHOAL_LISTEN", format!("127.0.0.1:{port}"))
             .env("SHOAL_REDIS_URL", format!("redis://127.0.0.1:{redis}"))
-            .env("SHOAL_MONGODB_URL", format!("mongodb://127.0.0.1:{mongo}/?directConnection=true"))
+            .env("SHOAL_MONGODB_URL", url)
             .env("SHOAL_MONGODB_DATABASE", database())
             .env("SHOAL_DRAIN_PERIOD", "2s");
         let process = Process::start(&mut serve, &dir.path().join("log"), None);
@@ -200,4 +204,18 @@ async fn who_waits_for_its_store_can_be_told_to_stop() {
     }
     server.process.ask_to_end();
     assert!(server.process.ended(Duration::from_secs(30)).await.unwrap().success(), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_does_not_wait_for_what_time_does_not_mend() {
+    let Some(redis) = RedisServer::start(Variant::Standalone) else { return };
+    let place = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let Some(_mongo) = OwnServer::start(&place.path().join("database"), port) else { return };
+    let url = format!("mongodb://nobody:hunter2@127.0.0.1:{port}/admin?authMechanism=SCRAM-SHA-256");
+    let mut server = Server::with_database(redis.port, &url);
+    let ended = server.process.ended(SOON * 2).await;
+    let log = server.log();
+    assert!(!ended.unwrap().success(), "{log}");
+    assert!(log.contains("refuses the account") && !log.contains("hunter2"), "{log}");
 }

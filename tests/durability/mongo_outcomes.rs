@@ -7,7 +7,7 @@ use std::time::Duration;
 use shoal::domain::action_query::ActionQuery;
 use shoal::domain::ids::{Generation, Version};
 use shoal::store::WriteOutcome::{Applied, Fenced, Superseded};
-use shoal::store::mongo::MongoStore;
+use shoal::store::mongo::{ConnectError, MongoStore};
 use shoal::store::{
     ActionStore, CommitStore, DocumentWrite, RunPatch, RunStore, SharedStore, StoreError, TaskWrite,
 };
@@ -241,4 +241,27 @@ async fn what_was_acknowledged_survives_kills_of_the_database_server() {
         assert_eq!(stored.version.next(), next, "the last acknowledged version is there");
         assert_eq!(stored.stats.draws, 2 * (stored.version.0 - 1), "and counted once");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_or_tls_that_never_works_is_told_apart_from_a_server_that_is_away() {
+    let Some(fixture) = MongoFixture::new().await else { return };
+    let host = fixture.settings.url.hosts().to_owned();
+    let connect = async |url: String| {
+        let mut settings = settings(&url, &database());
+        settings.deadline = Duration::from_secs(4);
+        MongoStore::connect(&settings).await.unwrap_err()
+    };
+    for wrong in [
+        format!("mongodb://nobody:hunter2@{host}/admin?authMechanism=SCRAM-SHA-256"),
+        format!("mongodb://{host}/?tls=true&tlsCAFile=/there/is/none"),
+        format!("mongodb://{host}/?maxPoolSize=many"),
+    ] {
+        let error = connect(wrong.clone()).await;
+        assert!(matches!(error, ConnectError::Never(_)), "{wrong}: {error:?}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    let away = connect(format!("mongodb://127.0.0.1:{}", crate::drills::free_port())).await;
+    assert!(matches!(away, ConnectError::Now(_)), "{away:?}");
+    fixture.finish().await;
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bson::oid::ObjectId;
 use bson::{Document, doc};
 
+use super::watch::Call;
 use super::{MongoStore, collection};
 use crate::domain::action_query::ActionQuery;
 use crate::store::{ActionStore, StoreError, StoreResult};
@@ -34,7 +35,7 @@ impl ActionStore for MongoStore {
                 .find(doc! { "_id": { "$in": ids } })
                 .projection(doc! { "_id": 1 })
                 .max_time(self.deadline);
-            let cursor = self.read(find.into_future()).await?;
+            let cursor = self.read(Call::Find, find.into_future()).await?;
             let found = self.drain(cursor, |doc| {
                 doc.get_object_id("_id").map_err(|_| StoreError::Damaged("a log entry's identity".into()))
             });
@@ -56,7 +57,7 @@ impl ActionStore for MongoStore {
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .max_time(deadline);
         let search = async {
-            let cursor = self.read_within(deadline, find.into_future()).await?;
+            let cursor = self.read_within(Call::Find, deadline, find.into_future()).await?;
             self.drain(cursor, Ok).await
         };
         tokio::time::timeout(deadline, search).await.unwrap_or(Err(StoreError::Timeout))

@@ -6,6 +6,7 @@
 use bson::{Bson, Document, doc};
 
 use super::failure::{is_duplicate, is_passing};
+use super::watch::Call;
 use super::{MongoStore, failure};
 use crate::store::codec::as_count;
 use crate::store::{StoreError, StoreResult};
@@ -50,12 +51,12 @@ impl MongoStore {
         collection: &str,
         statements: Vec<Document>,
     ) -> StoreResult<Answer> {
-        self.send("update", "updates", collection, statements).await
+        self.send(Call::Update, "updates", collection, statements).await
     }
 
     /// Inserts documents; one whose key is there already is left as it is.
     pub(super) async fn insert_absent(&self, collection: &str, documents: Vec<Document>) -> StoreResult<()> {
-        let answer = self.send("insert", "documents", collection, documents).await?;
+        let answer = self.send(Call::Insert, "documents", collection, documents).await?;
         for outcome in answer.outcomes {
             if let Outcome::Refused(reason) = outcome {
                 return Err(StoreError::Unavailable(reason));
@@ -66,7 +67,7 @@ impl MongoStore {
 
     async fn send(
         &self,
-        command: &str,
+        call: Call,
         list: &str,
         collection: &str,
         statements: Vec<Document>,
@@ -75,12 +76,12 @@ impl MongoStore {
         for part in parts(statements) {
             let count = part.len();
             let command = doc! {
-                command: collection,
+                call.name(): collection,
                 list: part,
                 "ordered": false,
                 "writeConcern": self.write_concern(),
             };
-            let reply = self.write(self.database.run_command(command).into_future()).await?;
+            let reply = self.write(call, self.database.run_command(command).into_future()).await?;
             read(&reply, count, &mut answer)?;
         }
         Ok(answer)

@@ -18,6 +18,7 @@ use bson::{Bson, Document, doc};
 use super::bulk::{Outcome, statement};
 use super::entries::Logged;
 use super::layout::{self, META, bits};
+use super::watch::Call;
 use super::{MongoStore, collection};
 use crate::domain::ids::{Generation, WriteId};
 use crate::store::codec::phase_name;
@@ -303,7 +304,7 @@ impl MongoStore {
             .find(doc! { "_id": { "$in": ids } })
             .projection(doc! { "g": 1, "v": 1, "w": 1, META: 1 })
             .max_time(self.deadline);
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         let found = self
             .drain(cursor, |doc| {
                 let id = doc.get("_id").map(ToString::to_string).unwrap_or_default();

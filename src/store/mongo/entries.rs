@@ -11,6 +11,7 @@ use bson::{Bson, Document, doc};
 
 use super::bulk::statement;
 use super::layout::META;
+use super::watch::Call;
 use super::{MongoStore, collection};
 use crate::store::{StoreError, StoreResult};
 use crate::sys::clock::stopwatch;
@@ -112,7 +113,7 @@ impl MongoStore {
             .projection(doc! { path.as_str(): 1 })
             .limit(LOOK_LIMIT)
             .max_time(self.deadline);
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, |doc| {
             let id = doc.get("_id").cloned().unwrap_or(Bson::Null);
             let carrier = doc.get_document(META).unwrap_or(&doc);

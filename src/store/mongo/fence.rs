@@ -7,6 +7,7 @@ use mongodb::options::{ReadConcern, SelectionCriteria};
 
 use super::bulk::{Outcome, statement};
 use super::layout::{META, bits, from_bits};
+use super::watch::Call;
 use super::{MongoStore, TRANSFER, collection};
 use crate::domain::ids::Generation;
 use crate::store::{StoreError, StoreResult};
@@ -38,7 +39,7 @@ impl MongoStore {
             .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
             // A linearizable read waits for a majority: without a limit, for ever.
             .max_time(self.deadline);
-        self.read(find.into_future()).await
+        self.read(Call::Find, find.into_future()).await
     }
 
     /// The fence, as it was a moment ago if that was `expected`.
@@ -96,7 +97,8 @@ impl MongoStore {
     /// speaks this protocol has them. A router names no election, and is believed.)
     pub(super) async fn primary_in_its_term(&self) -> StoreResult<String> {
         self.read_fence().await?;
-        let hello = self.read(self.database.run_command(doc! { "hello": 1 }).into_future()).await?;
+        let hello =
+            self.read(Call::Hello, self.database.run_command(doc! { "hello": 1 }).into_future()).await?;
         Ok(format!("{:?} {:?}", hello.get("me"), hello.get("electionId")))
     }
 
@@ -117,7 +119,8 @@ impl MongoStore {
             loop {
                 let collection = self.collection(name);
                 let update = collection.update_many(filter.clone(), doc! { "$set": set.clone() });
-                let changed = self.write_within(TRANSFER, update.into_future()).await?.modified_count;
+                let changed =
+                    self.write_within(Call::Update, TRANSFER, update.into_future()).await?.modified_count;
                 sealed += changed;
                 if changed == 0 {
                     break;

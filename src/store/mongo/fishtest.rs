@@ -6,9 +6,10 @@ use std::time::Duration;
 use bson::raw::RawDocumentBuf;
 use bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
-use mongodb::{Client, Collection, Cursor, Database};
+use mongodb::{Collection, Cursor, Database};
 
 use super::failure::{self, is_duplicate};
+use super::watch::{self, Call, timed};
 use super::{MongoSettings, TRANSFER, collection, layout};
 use crate::store::{StoreError, StoreResult};
 
@@ -63,11 +64,9 @@ impl FishtestDatabase {
     /// Connects lazily: whether somebody answers shows the first call.
     ///
     /// # Errors
-    /// `Unavailable` when the address can't be understood.
+    /// `Unavailable` when the settings can't be used.
     pub async fn connect(settings: &MongoSettings) -> StoreResult<Self> {
-        let options = settings.client_options().await?;
-        let client = Client::with_options(options)
-            .map_err(|error| StoreError::Unavailable(format!("MongoDB: {error}")))?;
+        let client = settings.client().await?;
         let database = client.database(&settings.database);
         let place = format!("database {} on {}", settings.database, settings.url.hosts());
         Ok(Self { database, place, deadline: settings.deadline })
@@ -83,7 +82,7 @@ impl FishtestDatabase {
     /// # Errors
     /// As every read.
     pub async fn layout(&self) -> StoreResult<Layout> {
-        let mut names = self.read(self.database.list_collection_names().into_future()).await?;
+        let mut names = self.read(Call::Other, self.database.list_collection_names().into_future()).await?;
         names.retain(|name| !name.starts_with("system."));
         names.sort();
         if names.iter().any(|name| OURS.contains(&name.as_str())) {
@@ -106,7 +105,7 @@ impl FishtestDatabase {
         let target: Collection<Document> = self.database.collection(collection);
         // Names only: a run has megabytes.
         let find = target.find_one(doc! {}).projection(doc! { "_id": 1, layout::META: 1 });
-        self.read(find.max_time(self.deadline).into_future()).await
+        self.read(Call::Find, find.max_time(self.deadline).into_future()).await
     }
 
     /// All documents of a collection in the order of `_id`, without the fields that `without` names.
@@ -131,7 +130,7 @@ impl FishtestDatabase {
         let target: Collection<RawDocumentBuf> = self.database.collection(collection);
         let find = target.find(doc! {}).sort(doc! { "_id": 1 }).batch_size(batch);
         let find = if projection.is_empty() { find } else { find.projection(projection) };
-        let cursor = self.transfer(find.into_future()).await?;
+        let cursor = self.transfer(Call::Find, find.into_future()).await?;
         Ok(Walk { cursor, deadline: self.deadline.max(TRANSFER) })
     }
 
@@ -141,7 +140,7 @@ impl FishtestDatabase {
     /// As every read.
     pub async fn fetch(&self, collection: &str, id: Bson) -> StoreResult<Option<RawDocumentBuf>> {
         let target: Collection<RawDocumentBuf> = self.database.collection(collection);
-        self.transfer(target.find_one(doc! { "_id": id }).into_future()).await
+        self.transfer(Call::Find, target.find_one(doc! { "_id": id }).into_future()).await
     }
 
     /// Marks the database as the place of an export of a farm, if it may be one.
@@ -154,13 +153,13 @@ impl FishtestDatabase {
             Layout::Empty => {
                 let mark =
                     doc! { "_id": MARK, "farm": farm, "about": "An export by Shoal that has not ended." };
-                self.write(marks.insert_one(mark).into_future()).await?;
+                self.write(Call::Insert, marks.insert_one(mark).into_future()).await?;
                 Ok(ExportMark::Begun)
             }
             Layout::Shoal => Ok(ExportMark::Refused("it is a Shoal database".to_owned())),
             Layout::Other(names) => {
                 let find = marks.find_one(doc! { "_id": MARK }).max_time(self.deadline);
-                let Some(mark) = self.read(find.into_future()).await? else {
+                let Some(mark) = self.read(Call::Find, find.into_future()).await? else {
                     return Ok(ExportMark::Refused(format!(
                         "it is not empty: it holds {}",
                         names.join(", ")
@@ -180,7 +179,7 @@ impl FishtestDatabase {
     /// As every write.
     pub async fn end_export(&self) -> StoreResult<()> {
         let marks: Collection<Document> = self.database.collection(EXPORT);
-        self.write(marks.drop().into_future()).await
+        self.write(Call::Other, marks.drop().into_future()).await
     }
 
     /// Removes the documents of a collection, if there is one.
@@ -189,7 +188,7 @@ impl FishtestDatabase {
     /// As every write.
     pub async fn clear(&self, collection: &str) -> StoreResult<()> {
         let target: Collection<Document> = self.database.collection(collection);
-        self.write(target.delete_many(doc! {}).into_future()).await?;
+        self.write(Call::Delete, target.delete_many(doc! {}).into_future()).await?;
         Ok(())
     }
 
@@ -200,7 +199,7 @@ impl FishtestDatabase {
     pub async fn holds(&self, collection: &str, id: Bson) -> StoreResult<bool> {
         let target: Collection<Document> = self.database.collection(collection);
         let find = target.find_one(doc! { "_id": id }).projection(doc! { "_id": 1 }).max_time(self.deadline);
-        Ok(self.read(find.into_future()).await?.is_some())
+        Ok(self.read(Call::Find, find.into_future()).await?.is_some())
     }
 
     /// Inserts documents; those whose `_id` is there already are left as they are.
@@ -213,6 +212,7 @@ impl FishtestDatabase {
         }
         let target: Collection<RawDocumentBuf> = self.database.collection(collection);
         let insert = target.insert_many(documents).ordered(false).into_future();
+        let insert = timed(Call::Insert, insert);
         let Ok(answer) = tokio::time::timeout(self.deadline.max(TRANSFER), insert).await else {
             return Err(StoreError::Unknown("MongoDB does not answer in time".to_owned()));
         };
@@ -234,21 +234,33 @@ impl FishtestDatabase {
     pub async fn put(&self, collection: &str, id: Bson, document: RawDocumentBuf) -> StoreResult<()> {
         let target: Collection<RawDocumentBuf> = self.database.collection(collection);
         // Not a replacement: with its condition, the statement of a document of 16 MiB would be no document any more.
-        self.write(target.delete_one(doc! { "_id": id }).into_future()).await?;
+        self.write(Call::Delete, target.delete_one(doc! { "_id": id }).into_future()).await?;
         self.insert_absent(collection, &[document]).await
     }
 
-    async fn read<T>(&self, work: impl Future<Output = mongodb::error::Result<T>>) -> StoreResult<T> {
-        within(self.deadline, work).await
+    async fn read<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> StoreResult<T> {
+        within(self.deadline, timed(call, work)).await
     }
 
     /// A read of much.
-    async fn transfer<T>(&self, work: impl Future<Output = mongodb::error::Result<T>>) -> StoreResult<T> {
-        within(self.deadline.max(TRANSFER), work).await
+    async fn transfer<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> StoreResult<T> {
+        within(self.deadline.max(TRANSFER), timed(call, work)).await
     }
 
-    async fn write<T>(&self, work: impl Future<Output = mongodb::error::Result<T>>) -> StoreResult<T> {
-        match tokio::time::timeout(self.deadline.max(TRANSFER), work).await {
+    async fn write<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> StoreResult<T> {
+        match tokio::time::timeout(self.deadline.max(TRANSFER), timed(call, work)).await {
             Ok(result) => result.map_err(failure::of_write),
             Err(_) => Err(StoreError::Unknown("MongoDB does not answer in time".to_owned())),
         }
@@ -278,7 +290,6 @@ impl Walk {
     /// # Errors
     /// As every read; a server forgets a walk that stood still for minutes.
     pub async fn next(&mut self) -> StoreResult<Option<RawDocumentBuf>> {
-        use futures::TryStreamExt;
-        within(self.deadline, self.cursor.try_next()).await
+        within(self.deadline, watch::next(&mut self.cursor)).await
     }
 }

@@ -12,6 +12,7 @@ use bson::{Document, doc};
 use serde::Deserialize;
 
 use super::bulk::{Outcome, statement};
+use super::watch::{Call, timed};
 use super::{MongoStore, collection};
 use crate::domain::ids::Millis;
 use crate::store::codec::{as_date, date};
@@ -148,7 +149,7 @@ impl MongoStore {
     async fn applied_steps(&self) -> StoreResult<Vec<AppliedStep>> {
         let steps = self.collection(collection::MIGRATIONS);
         let find = steps.find(doc! {}).sort(doc! { "_id": 1 }).max_time(self.deadline);
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, |doc| {
             let text = |key: &str| doc.get_str(key).map(str::to_owned);
             match (text("_id"), text("checksum")) {
@@ -169,7 +170,7 @@ impl MongoStore {
                 "createIndexes": index.collection.as_str(),
                 "indexes": [index.specification(with_filter)],
             };
-            self.database.run_command(command).into_future()
+            timed(Call::Other, self.database.run_command(command).into_future())
         };
         // Not within a deadline: on a large collection it takes as long as it takes.
         let Err(error) = make(true).await else { return Ok(()) };
@@ -245,7 +246,7 @@ impl MongoStore {
     /// As every read.
     pub async fn index_names(&self, collection: &str) -> StoreResult<Vec<String>> {
         let command = doc! { "listIndexes": collection };
-        let reply = self.read(self.database.run_command(command).into_future()).await?;
+        let reply = self.read(Call::Other, self.database.run_command(command).into_future()).await?;
         let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
         let list = batch.map(Vec::as_slice).unwrap_or_default();
         let names = list.iter().filter_map(|index| index.as_document()?.get_str("name").ok());

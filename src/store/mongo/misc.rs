@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bson::{Bson, Document, doc};
 
 use super::bulk::{Outcome, only, statement};
+use super::watch::Call;
 use super::{MongoStore, collection};
 use crate::store::codec::int;
 use crate::store::{MiscStore, StoreError, StoreResult};
@@ -31,7 +32,9 @@ impl MongoStore {
         let find = self.collection(collection);
         let find = find.find_one(doc! { key: value }).projection(doc! { "_id": 1 }).max_time(self.deadline);
         let mut document = document.clone();
-        if let Some(id) = self.read(find.into_future()).await?.and_then(|mut stored| stored.remove("_id")) {
+        if let Some(id) =
+            self.read(Call::Find, find.into_future()).await?.and_then(|mut stored| stored.remove("_id"))
+        {
             document.insert("_id", id);
         }
         self.upsert(collection, || statement(doc! { key: value }, document.clone(), true)).await
@@ -43,7 +46,7 @@ impl MiscStore for MongoStore {
     async fn net(&self, name: &str) -> StoreResult<Option<Document>> {
         let nets = self.collection(collection::NNS);
         let find = nets.find_one(doc! { "name": name }).max_time(self.deadline);
-        self.read(find.into_future()).await
+        self.read(Call::Find, find.into_future()).await
     }
 
     async fn put_net(&self, net: &Document) -> StoreResult<()> {

@@ -8,6 +8,7 @@
 mod actions;
 mod bulk;
 mod commit;
+mod connect;
 mod entries;
 mod failure;
 mod fence;
@@ -33,13 +34,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bson::Document;
-use mongodb::{Client, Collection, Cursor, Database};
+use mongodb::{Collection, Cursor, Database};
 use parking_lot::Mutex;
 
+pub use self::connect::ConnectError;
 pub use self::fishtest::{ExportMark, FishtestDatabase, Layout, Walk};
 pub use self::migrate::{MIGRATIONS, MigrateError};
 pub use self::server::ServerFacts;
 pub use self::settings::{MongoSettings, MongoUrl};
+use self::watch::{Call, timed};
 use crate::domain::ids::Generation;
 use crate::store::sqlite::ServeLock;
 use crate::store::{StoreError, StoreResult};
@@ -87,16 +90,20 @@ impl MongoStore {
     /// Connects, and finds out what the server can do. The schema is left alone: see [`MongoStore::migrate`].
     ///
     /// # Errors
-    /// `Unavailable` when the address can't be understood or nobody answers there in time.
-    pub async fn connect(settings: &MongoSettings) -> StoreResult<Self> {
-        let options = settings.client_options().await?;
-        let client = Client::with_options(options)
-            .map_err(|error| StoreError::Unavailable(format!("MongoDB: {error}")))?;
+    /// [`ConnectError`]: whether it is worth trying again.
+    pub async fn connect(settings: &MongoSettings) -> Result<Self, ConnectError> {
+        let client = settings.client().await?;
         let database = client.database(&settings.database);
-        let asked = tokio::time::timeout(settings.deadline, ServerFacts::ask(&database)).await;
+        // The driver gives up choosing a server after one deadline, and then says what was wrong with each.
+        let patience = settings.deadline.saturating_mul(2);
+        let ask = async {
+            let facts = ServerFacts::ask(&database).await?;
+            connect::is_allowed(&database).await.map(|()| facts)
+        };
+        let asked = tokio::time::timeout(patience, ask).await;
         let facts = asked
             .map_err(|_| StoreError::Unavailable("MongoDB does not answer in time".to_owned()))?
-            .map_err(|error| StoreError::Unavailable(format!("MongoDB: {error}")))?;
+            .map_err(connect::error)?;
         Ok(Self {
             database,
             facts,
@@ -131,7 +138,7 @@ impl MongoStore {
     /// # Errors
     /// As every write.
     pub async fn drop_database(&self) -> StoreResult<()> {
-        self.write(async { self.database.drop().await }).await
+        self.write(Call::Other, async { self.database.drop().await }).await
     }
 
     fn collection(&self, name: &str) -> Collection<Document> {
@@ -139,32 +146,42 @@ impl MongoStore {
     }
 
     /// Waits for a read, until the deadline.
-    async fn read<T>(&self, work: impl Future<Output = mongodb::error::Result<T>>) -> StoreResult<T> {
-        self.read_within(self.deadline, work).await
+    async fn read<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> StoreResult<T> {
+        self.read_within(call, self.deadline, work).await
     }
 
     async fn read_within<T>(
         &self,
+        call: Call,
         deadline: Duration,
         work: impl Future<Output = mongodb::error::Result<T>>,
     ) -> StoreResult<T> {
-        match tokio::time::timeout(deadline, work).await {
+        match tokio::time::timeout(deadline, timed(call, work)).await {
             Ok(result) => result.map_err(failure::of_read),
             Err(_) => Err(StoreError::Timeout),
         }
     }
 
     /// Waits for a write, until the deadline; beyond it nobody knows.
-    async fn write<T>(&self, work: impl Future<Output = mongodb::error::Result<T>>) -> StoreResult<T> {
-        self.write_within(self.deadline, work).await
+    async fn write<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> StoreResult<T> {
+        self.write_within(call, self.deadline, work).await
     }
 
     async fn write_within<T>(
         &self,
+        call: Call,
         deadline: Duration,
         work: impl Future<Output = mongodb::error::Result<T>>,
     ) -> StoreResult<T> {
-        match tokio::time::timeout(deadline, work).await {
+        match tokio::time::timeout(deadline, timed(call, work)).await {
             Ok(result) => result.map_err(failure::of_write),
             Err(_) => Err(StoreError::Unknown("MongoDB does not answer in time".to_owned())),
         }
@@ -176,17 +193,24 @@ impl MongoStore {
         mut cursor: Cursor<Document>,
         mut read: impl FnMut(Document) -> StoreResult<T>,
     ) -> StoreResult<Vec<T>> {
-        use futures::TryStreamExt;
         let mut found = Vec::new();
-        while let Some(document) = self.read(cursor.try_next()).await? {
-            found.push(read(document)?);
+        loop {
+            match tokio::time::timeout(self.deadline, watch::next(&mut cursor)).await {
+                Ok(Ok(Some(document))) => found.push(read(document)?),
+                Ok(Ok(None)) => return Ok(found),
+                Ok(Err(error)) => return Err(failure::of_read(error)),
+                Err(_) => return Err(StoreError::Timeout),
+            }
         }
-        Ok(found)
     }
 
     /// One document of a collection by its `_id`.
     async fn by_id(&self, collection: &str, id: impl Into<bson::Bson>) -> StoreResult<Option<Document>> {
         let filter = bson::doc! { "_id": id.into() };
-        self.read(self.collection(collection).find_one(filter).max_time(self.deadline).into_future()).await
+        self.read(
+            Call::Find,
+            self.collection(collection).find_one(filter).max_time(self.deadline).into_future(),
+        )
+        .await
     }
 }

@@ -8,6 +8,7 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, Document, doc};
 
 use super::scan::after_key;
+use super::watch::Call;
 use super::{MongoStore, TRANSFER, collection, failure};
 use crate::domain::ids::{RunId, TaskId, TaskKey};
 use crate::store::codec::{as_count, int};
@@ -51,7 +52,7 @@ impl MongoStore {
         for number in 1..as_count(doc.get("parts")).unwrap_or(1) {
             let parts = self.collection(collection::PGN_PARTS);
             let find = parts.find_one(doc! { "_id": part_id(id, number) });
-            let part = self.read_within(TRANSFER, find.into_future()).await?;
+            let part = self.read_within(Call::Find, TRANSFER, find.into_future()).await?;
             bytes.extend(bytes_of(&mut part.ok_or_else(|| damaged(id))?, "bytes", id)?);
         }
         Ok(Some(bytes))
@@ -60,7 +61,7 @@ impl MongoStore {
     async fn write_games(&self, collection: &str, document: Document) -> StoreResult<()> {
         let target = self.collection(collection);
         let insert = target.insert_one(document);
-        self.write_within(TRANSFER, insert.into_future()).await.map(|_| ())
+        self.write_within(Call::Insert, TRANSFER, insert.into_future()).await.map(|_| ())
     }
 }
 
@@ -97,7 +98,7 @@ impl PgnStore for MongoStore {
         let filter = doc! { "run": key.run.0, "task": int(u64::from(key.task.0)) };
         let pgns = self.collection(collection::PGNS);
         let find = pgns.find_one(filter).sort(doc! { "_id": -1 });
-        let stored = self.read_within(TRANSFER, find.into_future()).await?;
+        let stored = self.read_within(Call::Find, TRANSFER, find.into_future()).await?;
         self.whole(stored).await
     }
 
@@ -108,13 +109,14 @@ impl PgnStore for MongoStore {
             .sort(doc! { "task": 1, "_id": 1 })
             .projection(doc! { "task": 1, "size": 1 })
             .max_time(self.deadline);
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, |doc| entry(&doc)).await
     }
 
     async fn pgn_by_id(&self, id: ObjectId) -> StoreResult<Option<Vec<u8>>> {
         let pgns = self.collection(collection::PGNS);
-        let stored = self.read_within(TRANSFER, pgns.find_one(doc! { "_id": id }).into_future()).await?;
+        let stored =
+            self.read_within(Call::Find, TRANSFER, pgns.find_one(doc! { "_id": id }).into_future()).await?;
         self.whole(stored).await
     }
 
@@ -125,7 +127,7 @@ impl PgnStore for MongoStore {
             .sort(doc! { "run": 1, "task": 1, "_id": 1 })
             .projection(doc! { "run": 1 })
             .max_time(self.deadline);
-        let Some(first) = self.read(find.into_future()).await? else { return Ok(None) };
+        let Some(first) = self.read(Call::Find, find.into_future()).await? else { return Ok(None) };
         let run = first.get_object_id("run");
         run.map(|run| Some(RunId(run))).map_err(|_| StoreError::Damaged("an upload's run".into()))
     }
@@ -138,10 +140,14 @@ impl PgnStore for MongoStore {
             if parts > 1 {
                 let names: Vec<String> = (1..parts).map(|number| part_id(id, number)).collect();
                 let target = self.collection(collection::PGN_PARTS);
-                self.write(target.delete_many(doc! { "_id": { "$in": names } }).into_future()).await?;
+                self.write(Call::Delete, target.delete_many(doc! { "_id": { "$in": names } }).into_future())
+                    .await?;
             }
             let target = self.collection(collection::PGNS);
-            deleted += self.write(target.delete_one(doc! { "_id": id }).into_future()).await?.deleted_count;
+            deleted += self
+                .write(Call::Delete, target.delete_one(doc! { "_id": id }).into_future())
+                .await?
+                .deleted_count;
         }
         Ok(deleted)
     }

@@ -4,6 +4,7 @@
 use bson::{Document, doc};
 
 use super::bulk::statement;
+use super::watch::Call;
 use super::{MongoStore, collection};
 use crate::domain::ids::Millis;
 use crate::store::StoreResult;
@@ -29,7 +30,8 @@ impl MongoStore {
     pub(super) async fn announce_server(&self, who: Option<&str>) -> StoreResult<()> {
         let leases = self.collection(collection::LEASES);
         let Some(who) = who else {
-            self.write(leases.delete_one(doc! { "_id": self.presence_id() }).into_future()).await?;
+            self.write(Call::Delete, leases.delete_one(doc! { "_id": self.presence_id() }).into_future())
+                .await?;
             return Ok(());
         };
         let update = doc! { "$set": { "holder": who }, "$currentDate": { "at": true } };
@@ -39,7 +41,7 @@ impl MongoStore {
         if let Some(Millis(now)) = self.server_time().await? {
             let mut forgotten = servers();
             forgotten.insert("at", doc! { "$lt": date(Millis(now - FORGOTTEN)) });
-            self.write(leases.delete_many(forgotten).into_future()).await?;
+            self.write(Call::Delete, leases.delete_many(forgotten).into_future()).await?;
         }
         Ok(())
     }
@@ -47,7 +49,8 @@ impl MongoStore {
     /// A server that serves now, other than this process.
     pub(super) async fn announced_server(&self) -> StoreResult<Option<String>> {
         let leases = self.collection(collection::LEASES);
-        let cursor = self.read(leases.find(servers()).max_time(self.deadline).into_future()).await?;
+        let cursor =
+            self.read(Call::Find, leases.find(servers()).max_time(self.deadline).into_future()).await?;
         let found = self.drain(cursor, Ok).await?;
         let Some(Millis(now)) = self.server_time().await? else { return Ok(None) };
         let lives = |server: &Document| {
@@ -61,7 +64,8 @@ impl MongoStore {
     }
 
     async fn server_time(&self) -> StoreResult<Option<Millis>> {
-        let hello = self.read(self.database.run_command(doc! { "hello": 1 }).into_future()).await?;
+        let hello =
+            self.read(Call::Hello, self.database.run_command(doc! { "hello": 1 }).into_future()).await?;
         Ok(as_date(hello.get("localTime")))
     }
 }

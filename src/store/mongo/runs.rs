@@ -6,6 +6,7 @@ use bson::{Bson, Document, doc};
 use super::bulk::{only, statement};
 use super::entries::Logged;
 use super::layout::{self, META, bits, from_bits};
+use super::watch::Call;
 use super::{MongoStore, collection, failure};
 use crate::domain::ids::{RunId, TaskId, TaskKey};
 use crate::domain::task::TaskRecord;
@@ -50,7 +51,7 @@ impl MongoStore {
         if let Some(limit) = limit {
             find = find.limit(i64::try_from(limit).unwrap_or(i64::MAX));
         }
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, layout::read_run).await
     }
 }
@@ -60,7 +61,7 @@ impl RunStore for MongoStore {
     async fn insert_run(&self, run: &StoredRun, actions: &[Document]) -> StoreResult<()> {
         let document = layout::new_run(run, actions)?;
         let runs = self.collection(collection::RUNS);
-        self.write(runs.insert_one(document).into_future())
+        self.write(Call::Insert, runs.insert_one(document).into_future())
             .await
             .map_err(|error| failure::duplicate(error, || format!("run {}", run.id)))?;
         self.log_of(collection::RUNS, run.id.0.into(), actions).await
@@ -80,7 +81,7 @@ impl RunStore for MongoStore {
             .find(doc! { "finished": false })
             .projection(doc! { format!("{META}.av"): 1 })
             .max_time(self.deadline);
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, |doc| {
             let id = doc.get_object_id("_id").map(RunId);
             let id = id.map_err(|_| StoreError::Damaged("a run's identity is not understood".to_owned()))?;

@@ -5,6 +5,7 @@ use bson::oid::ObjectId;
 use bson::{Bson, Document, doc};
 
 use super::pgns::entry;
+use super::watch::Call;
 use super::{MongoStore, collection, layout, workers};
 use crate::domain::ids::{RunId, ShortWorkerName};
 use crate::store::{PgnEntry, ScanStore, StoreError, StoreResult, StoredRun, WorkerBlock};
@@ -38,7 +39,7 @@ impl MongoStore {
         if let Some(projection) = projection {
             find = find.projection(projection);
         }
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, read).await
     }
 }

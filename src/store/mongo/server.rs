@@ -3,6 +3,8 @@
 use bson::{Document, doc};
 use mongodb::Database;
 
+use super::watch::{Call, timed};
+
 /// What the server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerFacts {
@@ -20,8 +22,9 @@ pub struct ServerFacts {
 
 impl ServerFacts {
     pub(super) async fn ask(database: &Database) -> mongodb::error::Result<Self> {
-        let hello = database.run_command(doc! { "hello": 1 }).await?;
-        let build = database.run_command(doc! { "buildInfo": 1 }).await.unwrap_or_default();
+        let hello = timed(Call::Hello, database.run_command(doc! { "hello": 1 }).into_future()).await?;
+        let build = timed(Call::Other, database.run_command(doc! { "buildInfo": 1 }).into_future()).await;
+        let build = build.unwrap_or_default();
         Ok(Self::read(&hello, &build))
     }
 

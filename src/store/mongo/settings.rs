@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use mongodb::Client;
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
 
-use crate::store::{StoreError, StoreResult};
+use super::connect::ConnectError;
 
 /// A connection string. It may hold a password, so it is printed without what could be one.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,11 +69,20 @@ pub struct MongoSettings {
 }
 
 impl MongoSettings {
+    /// The driver's client, which connects when it is used first.
+    ///
+    /// # Errors
+    /// When the settings can't be used, now or later.
+    pub(super) async fn client(&self) -> Result<Client, ConnectError> {
+        let options = self.client_options().await?;
+        Client::with_options(options).map_err(|error| ConnectError::Never(format!("MongoDB: {}", error.kind)))
+    }
+
     /// The driver's options. What durability hangs on is not left to the connection string.
-    pub(super) async fn client_options(&self) -> StoreResult<ClientOptions> {
+    async fn client_options(&self) -> Result<ClientOptions, ConnectError> {
         let mut options = ClientOptions::parse(&self.url.0).await.map_err(|_| {
             // The driver's text may repeat a part of the address.
-            StoreError::Unavailable("the connection string of MongoDB is not understood".to_owned())
+            ConnectError::Never("the connection string of MongoDB is not understood".to_owned())
         })?;
         options.app_name.get_or_insert_with(|| "shoal".to_owned());
         options.max_pool_size = Some(self.pool.max(1));

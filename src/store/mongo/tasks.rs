@@ -3,6 +3,7 @@
 use bson::{Document, doc};
 
 use super::layout::{self, task_id, tasks_end};
+use super::watch::Call;
 use super::{MongoStore, collection};
 use crate::domain::ids::{RunId, TaskId, TaskKey};
 use crate::domain::task::TaskRecord;
@@ -35,7 +36,7 @@ impl MongoStore {
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .batch_size(PAGE)
             .max_time(self.deadline);
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, layout::read_task).await
     }
 
@@ -44,7 +45,7 @@ impl MongoStore {
         let filter = doc! { "run_id": run.0, "bad_position": int(u64::from(position)) };
         let tasks = self.collection(collection::TASKS);
         let find = tasks.find_one(filter).sort(doc! { "_id": 1 }).max_time(self.deadline);
-        self.read(find.into_future()).await?.map(layout::read_task).transpose()
+        self.read(Call::Find, find.into_future()).await?.map(layout::read_task).transpose()
     }
 
     /// One more than the highest number.
@@ -55,7 +56,7 @@ impl MongoStore {
             .sort(doc! { "_id": -1 })
             .projection(doc! { "run_id": 1, "task_id": 1 })
             .max_time(self.deadline);
-        let Some(last) = self.read(find.into_future()).await? else { return Ok(TaskId(0)) };
+        let Some(last) = self.read(Call::Find, find.into_future()).await? else { return Ok(TaskId(0)) };
         let number = layout::task_key(&last)?.task.0.checked_add(1);
         number.map(TaskId).ok_or_else(|| StoreError::Damaged(format!("run {run} has no number left")))
     }

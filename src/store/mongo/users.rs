@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bson::{Bson, Document, doc};
 
 use super::bulk::{only, statement};
+use super::watch::Call;
 use super::{MongoStore, collection, failure};
 use crate::store::codec::{as_count, as_date, as_number, date, int};
 use crate::store::{DEFAULT_MACHINE_LIMIT, StoreError, StoreResult, User, UserStore};
@@ -83,19 +84,19 @@ impl UserStore for MongoStore {
     async fn user(&self, username: &str) -> StoreResult<Option<User>> {
         let users = self.collection(collection::USERS);
         let find = users.find_one(doc! { "username": username }).max_time(self.deadline);
-        self.read(find.into_future()).await?.map(read).transpose()
+        self.read(Call::Find, find.into_future()).await?.map(read).transpose()
     }
 
     async fn users(&self) -> StoreResult<Vec<User>> {
         let users = self.collection(collection::USERS);
         let find = users.find(doc! {}).sort(doc! { "_id": 1 }).max_time(self.deadline);
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, read).await
     }
 
     async fn insert_user(&self, user: &User) -> StoreResult<()> {
         let users = self.collection(collection::USERS);
-        self.write(users.insert_one(document(user)).into_future())
+        self.write(Call::Insert, users.insert_one(document(user)).into_future())
             .await
             .map_err(|error| failure::duplicate(error, || format!("user {}", user.username)))?;
         Ok(())
@@ -138,7 +139,7 @@ impl UserStore for MongoStore {
     async fn cpu_hours(&self, username: &str) -> StoreResult<Option<f64>> {
         let entries = self.collection(collection::USER_CACHE);
         let find = entries.find_one(doc! { "username": username }).max_time(self.deadline);
-        let entry = self.read(find.into_future()).await?;
+        let entry = self.read(Call::Find, find.into_future()).await?;
         Ok(entry.and_then(|entry| as_number(entry.get("cpu_hours"))))
     }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bson::{Document, doc};
 
 use super::bulk::{Outcome, statement};
+use super::watch::Call;
 use super::{MongoStore, collection};
 use crate::domain::ids::{Millis, ShortWorkerName};
 use crate::store::codec::{as_date, date};
@@ -25,14 +26,14 @@ impl WorkerStore for MongoStore {
     async fn worker(&self, name: &ShortWorkerName) -> StoreResult<Option<WorkerBlock>> {
         let workers = self.collection(collection::WORKERS);
         let find = workers.find_one(doc! { "worker_name": name.0.as_str() }).max_time(self.deadline);
-        self.read(find.into_future()).await?.map(read).transpose()
+        self.read(Call::Find, find.into_future()).await?.map(read).transpose()
     }
 
     async fn blocked_workers(&self) -> StoreResult<Vec<WorkerBlock>> {
         let workers = self.collection(collection::WORKERS);
         let find =
             workers.find(doc! { "blocked": true }).sort(doc! { "worker_name": 1 }).max_time(self.deadline);
-        let cursor = self.read(find.into_future()).await?;
+        let cursor = self.read(Call::Find, find.into_future()).await?;
         self.drain(cursor, read).await
     }
 
