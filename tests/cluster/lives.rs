@@ -116,7 +116,9 @@ async fn a_rolling_restart_costs_no_worker_anything() {
     eprintln!("longest time without an assignment: {:?}", drill.prober.longest_pause());
     watch.finish();
     assert!(!watch.gaps().is_empty(), "the office never moved");
-    // Two seconds (L3) where nothing else is done on the machine; much less than the lease in any case.
-    assert!(watch.gaps().iter().all(|gap| *gap < Duration::from_secs(8)), "{:?}", watch.gaps());
+    // Two seconds (L3) where nothing else is done on the machine. Where it is busy, giving up the office may come too late; then
+    // the lease ends by itself.
+    let most = if super::drill::long() { Duration::from_secs(8) } else { SUCCESSION };
+    assert!(watch.gaps().iter().all(|gap| *gap < most), "{:?}", watch.gaps());
     drill.finish().await;
 }

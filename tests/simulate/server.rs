@@ -70,6 +70,7 @@ pub struct Farm {
     pub calls: BTreeMap<String, u64>,
     pub uploads: Vec<String>,
     pub addresses: std::collections::BTreeSet<String>,
+    assignments: u64,
     reports: u64,
     answers: u64,
 }
@@ -96,6 +97,7 @@ impl Server {
             calls: BTreeMap::new(),
             uploads: Vec::new(),
             addresses: std::collections::BTreeSet::new(),
+            assignments: 0,
             reports: 0,
             answers: 0,
         }));
@@ -195,10 +197,11 @@ impl Farm {
         if self.finished || left == 0 {
             return answer(json!({"task_waiting": false}));
         }
+        self.assignments += 1;
         for stale in self.tasks.iter_mut().filter(|t| t.active && t.unique_key == key) {
             stale.active = false;
         }
-        let repeat = self.fault == Fault::DoubleAssignment && self.tasks.len().is_multiple_of(2);
+        let repeat = self.fault == Fault::DoubleAssignment && self.assignments.is_multiple_of(2);
         if !repeat || self.tasks.is_empty() {
             let two_batches = 2 * self.batch;
             let unit = if self.kind == Kind::Sprt { two_batches } else { 2 };

@@ -28,6 +28,10 @@ const OLDER: u64 = 16;
 /// Between two looks at tables that didn't agree: what was under way has arrived by then.
 const SETTLED: Duration = Duration::from_millis(200);
 
+/// Looks at tables that don't agree. The tables are read one after the other while work goes on: what is really wrong stays as it
+/// is; what isn't may look the same twice, hardly more often.
+const LOOKS_AGAIN: usize = 3;
+
 impl RedisState {
     pub(super) async fn tidy(&self, names: &Names, leader: Token) -> StateResult<usize> {
         let mut workers = Vec::new();
@@ -80,13 +84,16 @@ impl RedisState {
     /// Tables and runs are copied one after the other while the farm works. A difference counts if it is still the same
     /// when all of them are copied once more.
     pub(super) async fn audit_all(&self, names: &Names) -> StateResult<Vec<String>> {
-        let first = audit::of_tables(&self.copy(names).await?);
-        if first.is_empty() {
-            return Ok(first);
+        let mut wrong = audit::of_tables(&self.copy(names).await?);
+        for _ in 0..LOOKS_AGAIN {
+            if wrong.is_empty() {
+                break;
+            }
+            tokio::time::sleep(SETTLED).await;
+            let there: HashSet<String> = audit::of_tables(&self.copy(names).await?).into_iter().collect();
+            wrong.retain(|what| there.contains(what));
         }
-        tokio::time::sleep(SETTLED).await;
-        let again: HashSet<String> = audit::of_tables(&self.copy(names).await?).into_iter().collect();
-        Ok(first.into_iter().filter(|what| again.contains(what)).collect())
+        Ok(wrong)
     }
 
     async fn copy(&self, names: &Names) -> StateResult<Copy> {
