@@ -1,7 +1,7 @@
 -- A worker's cumulative results (spec/scheduling.md section 6; durability.md sections 3 and 4).
 -- KEYS    1 generation (hash), 2 run (hash), 3 pending (list), 4 tasks (hash), 5 live (zset), 6 ranking (hash), 7 active (zset),
 --         8 connections (hash), 9 dirty (zset)
--- ARGV    1 generation, 2 clock, 3 run, 4 task number, 5 member, 6 unique key, 7 username, 8 statistics, 9 digest,
+-- ARGV    1 generation, 2 clock, 3 run, 4 task number, 5 member, 6 unique key, 7 username, 8 statistics, 9 digest (8 bytes),
 --         10 worker information, 11 write id, 12 ids of the log entries of a completed task, 13 games of the tuning round or
 --         "", 14 its wins, 15 its losses, 16 its pairs, 17 its checksum or "", 18 games in all, 19 those modulo 2,
 --         20 1 if every count can be told exactly from its neighbours (2^53), else 0
@@ -9,6 +9,16 @@
 --         REPEATED alive task seen fold | REFUSED what before task seen | ACCEPTED alive task seen fold
 -- Keeps   I3, I4, I5, I9, I10: a body counts once; task, run and record change together.
 local MOST = 9007199254740992
+
+-- Whether the digest is among the task's, each of eight bytes.
+local function known(digests, digest)
+  local at = string.find(digests, digest, 1, true)
+  while at and at % 8 ~= 1 do
+    at = string.find(digests, digest, at + 1, true)
+  end
+  return at
+end
+
 local refused = guard(false)
 if refused then
   return refused
@@ -21,7 +31,7 @@ if absent then
   return absent
 end
 local alive = task[ACT] == '1' and run[2] == 'running'
-if string.find(',' .. task[DIG] .. ',', ',' .. ARGV[9] .. ',', 1, true) then
+if known(task[DIG], ARGV[9]) then
   if alive then
     -- A repetition counts for nothing, but it is a sign of life. The answer shows the task as it was.
     local packed, seen = view(task, KEYS[7], member)
@@ -114,12 +124,7 @@ end
 
 task[STATS], task[INFO], task[ANS], task[ROUND], task[RSIG] = ARGV[8], ARGV[10], '1', '', ''
 -- The last sixteen bodies are remembered.
-local digests = task[DIG]
-local _, commas = string.gsub(digests, ',', ',')
-if commas >= 15 then
-  digests = string.sub(digests, string.find(digests, ',', 1, true) + 1)
-end
-task[DIG] = digests == '' and ARGV[9] or digests .. ',' .. ARGV[9]
+task[DIG] = string.sub(task[DIG], -120) .. ARGV[9]
 -- The tail holds what the durable record may lack.
 local tail, durable = {}, tonumber(run[7])
 for line in string.gmatch(task[TAIL], '[^\n]+') do
@@ -135,4 +140,5 @@ end
 -- The report and the closing are one step, hence one version.
 local kept = write(KEYS[4], n, member, task, write_id, KEYS[9], now)
 local answer = { 'ACCEPTED', complete and '0' or '1', kept, int(now) }
-return add_fold(answer, { run[3], run[2], run[8], run[9], run[10], sums }, KEYS[3])
+-- What is numbered up to the record's position isn't pending any more.
+return add_fold(answer, { run[3], run[2], run[8], run[9], run[10], sums }, sequence ~= run[9] and KEYS[3])

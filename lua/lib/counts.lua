@@ -1,13 +1,8 @@
 -- Statistics: ten counts, comma-separated: wins, losses, draws, crashes, time losses, five pair counts.
 
-local COUNTS = '^(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+)$'
-
+-- A list of numbers without its brackets is JSON without its brackets, which is read by C and not by patterns.
 local function counts(text)
-  local list = { string.match(text, COUNTS) }
-  for i = 1, 10 do
-    list[i] = tonumber(list[i])
-  end
-  return list
+  return cjson.decode('[' .. text .. ']')
 end
 
 local function games_of(list)

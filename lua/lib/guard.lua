@@ -2,10 +2,11 @@
 --
 -- KEYS[1] generation (hash: g, state, replid); ARGV[1] the caller's generation; ARGV[2] "" for the server's own clock,
 -- or a time in ms (tests that move the clock).
--- Integers travel as decimal strings: Lua's numbers print large ones in exponents.
+-- Integers travel as decimal strings: Lua's numbers print large ones in exponents. `%d` is half the work of `%.0f`, and
+-- holds 64 bits wherever the server is a 64-bit program, which is asked at the connection (src/state/redis/facts.rs).
 
 local function int(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- Milliseconds since the epoch by the server's clock.

@@ -19,13 +19,13 @@ local function run_view(run, pending)
 end
 
 -- What is to be folded, behind what the caller answers: kind, phase, record, position, games, results, and at most a thousand
--- entries; whoever folds comes again for the rest.
+-- entries; whoever folds comes again for the rest. `pending` is nil or false where it is known that there are none.
 local function add_fold(answer, fields, pending)
   local there = #answer
   for i = 1, 6 do
     answer[there + i] = fields[i]
   end
-  local entries = redis.call('LRANGE', pending, 0, 999)
+  local entries = pending and redis.call('LRANGE', pending, 0, 999) or {}
   for i = 1, #entries do
     answer[there + 6 + i] = entries[i]
   end

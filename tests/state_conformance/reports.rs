@@ -16,6 +16,7 @@ on_every_state!(
     impossible_numbers_are_refused_and_break_nothing,
     a_complete_task_is_closed_by_its_report,
     a_tuning_round_counts_once,
+    sixteen_bodies_are_known_each_by_all_of_its_digest,
     a_task_is_closed_once_and_why_is_kept,
     only_the_leader_closes_the_dead_and_only_the_dead,
     a_foreign_task_is_nobodys_business,
@@ -153,6 +154,34 @@ async fn a_tuning_round_counts_once(f: Fixture) {
     let UpdateOutcome::Refused { error, .. } = send(12, 4, sig, 4).await.unwrap() else { panic!() };
     assert_eq!(error, UpdateRefusal::Incompatible { before: 12, now: 12, spsa: 4 });
     assert!(matches!(f.state.begin_spsa(G, begin(5)).await.unwrap(), CloseOutcome::Inactive(_)));
+}
+
+async fn sixteen_bodies_are_known_each_by_all_of_its_digest(f: Fixture) {
+    let run = f.run(RunKind::Games, 10_000).await;
+    let mine = worker(1, 0);
+    let key = f.claim(run, &mine, 1000).await.task.record.key;
+    let send = |games, body| {
+        let mut report = report(key, &mine, drawn(games), None);
+        report.digest = digest(body);
+        f.state.update_task(G, report)
+    };
+    for n in 0..17 {
+        let outcome = send(2 * n, 0x0102_0304_0506_0700 + n).await.unwrap();
+        assert!(matches!(outcome, UpdateOutcome::Accepted { .. }), "{n}: {outcome:?}");
+    }
+    for n in 1..17 {
+        let outcome = send(2 * n, 0x0102_0304_0506_0700 + n).await.unwrap();
+        let UpdateOutcome::Repeated { task, .. } = outcome else { panic!("{n}: {outcome:?}") };
+        assert_eq!(task.record.stats, drawn(32));
+        assert_eq!((task.record.digests.len(), task.record.digests[15]), (16, digest(0x0102_0304_0506_0710)));
+    }
+    // The end of one and the beginning of the next are nobody's; the first is forgotten.
+    for (games, unknown) in
+        [(34, 0x0203_0405_0607_0501), (36, 0x0607_0a01_0203_0405), (38, 0x0102_0304_0506_0700)]
+    {
+        let outcome = send(games, unknown).await.unwrap();
+        assert!(matches!(outcome, UpdateOutcome::Accepted { .. }), "{unknown:x}: {outcome:?}");
+    }
 }
 
 async fn a_task_is_closed_once_and_why_is_kept(f: Fixture) {

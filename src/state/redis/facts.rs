@@ -14,6 +14,8 @@ pub struct RedisFacts {
     pub version: String,
     /// `standalone`, `cluster` or `sentinel`.
     pub mode: String,
+    /// Bits of its words; empty if it doesn't say.
+    pub bits: String,
     /// What it does when its memory is full.
     pub maxmemory_policy: String,
     /// How much that is, in bytes; 0 means all of the machine's.
@@ -33,6 +35,7 @@ impl RedisFacts {
         Ok(Self {
             version,
             mode: of(&server, "redis_mode"),
+            bits: of(&server, "arch_bits"),
             maxmemory_policy: of(&memory, "maxmemory_policy"),
             maxmemory: of(&memory, "maxmemory").parse().unwrap_or(0),
         })
@@ -52,6 +55,13 @@ impl RedisFacts {
             return Err(StateError::Unavailable(format!(
                 "the server's version is {}: Redis {}.{} or later is needed, or Valkey",
                 self.version, OLDEST.0, OLDEST.1
+            )));
+        }
+        // The scripts' integers would be cut off.
+        if !matches!(self.bits.as_str(), "" | "64") {
+            return Err(StateError::Unavailable(format!(
+                "the server is a program of {} bits: one of 64 is needed",
+                self.bits
             )));
         }
         Ok(())
@@ -96,6 +106,7 @@ mod tests {
         RedisFacts {
             version: version.to_owned(),
             mode: "standalone".to_owned(),
+            bits: "64".to_owned(),
             maxmemory_policy: policy.to_owned(),
             maxmemory: 0,
         }
@@ -112,5 +123,9 @@ mod tests {
         assert_eq!(facts("7.0", "allkeys-lru").shortcomings().len(), 1);
         let sentinel = RedisFacts { mode: "sentinel".to_owned(), ..facts("7.0", "") };
         assert!(sentinel.supported().is_err());
+        for (bits, good) in [("32", false), ("64", true), ("", true)] {
+            let server = RedisFacts { bits: bits.to_owned(), ..facts("7.0", "noeviction") };
+            assert_eq!(server.supported().is_ok(), good, "{bits}");
+        }
     }
 }

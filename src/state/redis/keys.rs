@@ -5,7 +5,7 @@ use crate::domain::ids::{Generation, RunId, TaskKey};
 use crate::state::LeaseName;
 
 /// Raised when the layout of a key changes: two releases with different layouts don't see each other's keys.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// Names that don't depend on the generation.
 #[derive(Debug, Clone)]
@@ -159,8 +159,8 @@ mod tests {
         let names = Names::new(&base, Generation(7));
         assert_eq!(base.generation_of(&names.run(key.run).tasks), Some(Generation(7)));
         assert_eq!(base.generation_of(&base.lease(LeaseName::Leader)), None);
-        assert_eq!(base.generation_of("{other}:2:7:runs"), None);
+        assert_eq!(base.generation_of(&format!("{{other}}:{LAYOUT}:7:runs")), None);
         assert!(names.run(key.run).run.ends_with(&key.run.to_string()));
-        assert_eq!(base.pattern(), "{far\\*m}:2:*");
+        assert_eq!(base.pattern(), format!("{{far\\*m}}:{LAYOUT}:*"));
     }
 }

@@ -193,7 +193,6 @@ pub(super) fn pack(record: &TaskRecord) -> StateResult<Vec<u8>> {
     let mut packed = Vec::with_capacity(512);
     rmp::encode::write_array_len(&mut packed, FIELDS).map_err(writing)?;
     let flag = |on: bool| if on { "1" } else { "0" };
-    let digests: Vec<String> = record.digests.iter().map(|digest| digest.0.to_string()).collect();
     let tail: Vec<String> = record.tail.iter().map(entry_text).collect();
     let worker = record.worker.as_ref();
     let of_worker = |text: fn(&TaskWorker) -> &str| worker.map_or("", text).to_owned();
@@ -219,7 +218,8 @@ pub(super) fn pack(record: &TaskRecord) -> StateResult<Vec<u8>> {
         of_worker(|worker| &worker.short_name.0),
         worker.map_or(0, |worker| worker.concurrency).to_string(),
         of_worker(|worker| &worker.remote_addr),
-        digests.join(","),
+    ];
+    let behind_digests = [
         tail.join("\n"),
         round.map(round_text).unwrap_or_default(),
         signature.unwrap_or_default(),
@@ -228,8 +228,11 @@ pub(super) fn pack(record: &TaskRecord) -> StateResult<Vec<u8>> {
         cause.map_or_else(String::new, |cause| cause.time.0.to_string()),
         cause.map_or_else(String::new, |cause| ids_text(&cause.ids)),
     ];
-    for text in &texts {
-        put(&mut packed, text.as_bytes())?;
+    let digests: Vec<u8> = record.digests.iter().flat_map(|digest| digest.0.to_be_bytes()).collect();
+    let texts = texts.iter().map(String::as_bytes);
+    let behind_digests = behind_digests.iter().map(String::as_bytes);
+    for field in texts.chain([digests.as_slice()]).chain(behind_digests) {
+        put(&mut packed, field)?;
     }
     put(&mut packed, &document_bytes(&record.worker_info)?)?;
     put(&mut packed, &rest_bytes(record)?)?;
@@ -312,9 +315,11 @@ pub(super) fn unpack(key: TaskKey, packed: &[u8], seen: &str) -> StateResult<Tas
         concurrency: fields.number("concurrency")?,
         remote_addr: fields.text()?.to_owned(),
     };
-    let digests = fields.text()?.split(',').filter(|digest| !digest.is_empty());
-    let digests = digests.map(|digest| digest.parse().map(BodyDigest).map_err(|_| damaged("digest")));
-    let digests = digests.collect::<StateResult<Vec<_>>>()?;
+    let (digests, rest) = fields.bytes()?.as_chunks();
+    if !rest.is_empty() {
+        return Err(damaged("digest"));
+    }
+    let digests = digests.iter().map(|digest| BodyDigest(u64::from_be_bytes(*digest))).collect();
     let tail = fields.text()?.lines().map(read_entry).collect::<StateResult<Vec<_>>>()?;
     let spsa_round = read_round(fields.text()?)?;
     fields.bytes()?;

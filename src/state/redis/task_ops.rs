@@ -42,7 +42,7 @@ impl RedisState {
             .arg(&request.who.unique_key)
             .arg(&request.who.username)
             .arg(stats_text(&request.stats))
-            .arg(request.digest.0)
+            .arg(&request.digest.0.to_be_bytes())
             .arg(document_bytes(&request.worker_info)?)
             .arg(request.write_id.0)
             .arg(ids_text(&request.action_ids));
