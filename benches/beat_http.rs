@@ -17,7 +17,7 @@ use shoal::sys::{clock, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A replica has hundreds of them, and more.
+/// A replica has hundreds of them, and more; `SHOAL_BENCH_CONNECTIONS` sets another number.
 const CONNECTIONS: usize = 128;
 const ROUNDS: usize = 80;
 const ROUND: Duration = Duration::from_millis(250);
@@ -65,9 +65,9 @@ fn answer_length(bytes: &[u8]) -> Option<usize> {
     Some(head + length.trim().parse::<usize>().ok()?)
 }
 
-async fn round(address: SocketAddr, request: &Arc<Vec<u8>>) -> f64 {
+async fn round(address: SocketAddr, request: &Arc<Vec<u8>>, connections: usize) -> f64 {
     let hands: Vec<_> =
-        (0..CONNECTIONS).map(|_| spawn::task("hammer", hammer(address, request.clone(), ROUND))).collect();
+        (0..connections).map(|_| spawn::task("hammer", hammer(address, request.clone(), ROUND))).collect();
     let mut answers = 0;
     for hand in hands {
         answers += hand.await.expect("no panic");
@@ -113,6 +113,8 @@ impl std::fmt::Display for Spread {
 
 #[actix_web::main]
 async fn main() {
+    let connections =
+        std::env::var("SHOAL_BENCH_CONNECTIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(CONNECTIONS);
     let (bench, _) = common::farm(1).await;
     let farm = bench.farm.clone();
     let (run, task) = common::assign(&farm, 0).await;
@@ -130,16 +132,16 @@ async fn main() {
     let handle = server.handle();
     spawn::task("server", server);
     let (yardstick, beat) = (http_request("/bare", &body), http_request("/api/beat", &body));
-    round(address, &yardstick).await;
-    round(address, &beat).await;
+    round(address, &yardstick, connections).await;
+    round(address, &beat, connections).await;
     let (mut bare, mut beats, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..ROUNDS {
         let (one, other) = if turn % 2 == 0 {
-            let one = round(address, &yardstick).await;
-            (one, round(address, &beat).await)
+            let one = round(address, &yardstick, connections).await;
+            (one, round(address, &beat, connections).await)
         } else {
-            let other = round(address, &beat).await;
-            (round(address, &yardstick).await, other)
+            let other = round(address, &beat, connections).await;
+            (round(address, &yardstick, connections).await, other)
         };
         bare.push(one);
         beats.push(other);

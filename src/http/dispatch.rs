@@ -86,7 +86,8 @@ async fn answer(
         Some(Route::Worker(endpoint)) => worker_api::handle(site, endpoint, request, payload).await,
         Some(Route::Read(read)) => {
             let request = read_api::Request { site, http: request, path, began };
-            reading(request, read, payload).await
+            // Workers' requests don't carry the room that reads need.
+            Box::pin(reading(request, read, payload)).await
         }
     }
 }

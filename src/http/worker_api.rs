@@ -210,21 +210,22 @@ async fn outcome(
     };
     let request = request.map_err(invalid)?;
     tell_who(&request);
+    // A heartbeat, most of what comes, doesn't carry the room that the others need.
     let object = match endpoint {
         Endpoint::UpdateTask => {
-            let answer = farm.update_task(&request, &origin.country).await?;
+            let answer = Box::pin(farm.update_task(&request, &origin.country)).await?;
             return Ok((update_object(&answer), answer.durable));
         }
         Endpoint::RequestVersion => Ok(Object::new().value("version", &WORKER_VERSION)),
         Endpoint::RequestTask => {
-            Ok(task_object(farm.request_task(&request, user.machine_limit, origin).await?))
+            Ok(task_object(Box::pin(farm.request_task(&request, user.machine_limit, origin)).await?))
         }
         Endpoint::Beat => Ok(Object::new().value("task_alive", &farm.beat(&request).await?)),
-        Endpoint::RequestSpsa => Ok(spsa_object(&farm.request_spsa(&request).await?)),
-        Endpoint::FailedTask => Ok(failed_object(farm.failed_task(&request).await?)),
-        Endpoint::StopRun => farm.stop_run(&request).await.map(|()| Object::new()),
-        Endpoint::UploadPgn => farm.upload_pgn(request).await.map(|()| Object::new()),
-        Endpoint::WorkerLog => farm.worker_log(&request).await.map(|()| Object::new()),
+        Endpoint::RequestSpsa => Ok(spsa_object(&Box::pin(farm.request_spsa(&request)).await?)),
+        Endpoint::FailedTask => Ok(failed_object(Box::pin(farm.failed_task(&request)).await?)),
+        Endpoint::StopRun => Box::pin(farm.stop_run(&request)).await.map(|()| Object::new()),
+        Endpoint::UploadPgn => Box::pin(farm.upload_pgn(request)).await.map(|()| Object::new()),
+        Endpoint::WorkerLog => Box::pin(farm.worker_log(&request)).await.map(|()| Object::new()),
     };
     Ok((object?, true))
 }

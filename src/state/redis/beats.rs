@@ -113,7 +113,7 @@ impl Beats {
         match answered.await {
             Ok(Ok(true)) => Ok(BeatOutcome::Alive(true)),
             // The first after a claim, or of a task that is another's, or closed, or nowhere.
-            Ok(Ok(false)) => state.note_beat(&names, who).await,
+            Ok(Ok(false)) => Box::pin(state.note_beat(&names, who)).await,
             Ok(Err(error)) => Err(error),
             // A sign of life does no harm twice, and the worker repeats it.
             Err(_) => Err(StateError::Unknown("a heartbeat got no answer".to_owned())),

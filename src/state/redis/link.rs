@@ -63,9 +63,12 @@ impl Link {
 
     /// Sends a command and waits for its answer, for no longer than the deadline. Errors of the server are errors here.
     pub(super) async fn send(&self, command: &Cmd, way: Way) -> Result<Value, RedisError> {
-        let primary = match way {
-            Way::Spare => self.current.read().clone().ok_or_else(|| away("not connected now".to_owned()))?,
-            Way::Shared | Way::Own => self.primary().await?,
+        let connected = self.current.read().clone();
+        let primary = match (connected, way) {
+            (Some(primary), _) => primary,
+            (None, Way::Spare) => return Err(away("not connected now".to_owned())),
+            // What every request would carry with it for what hardly any needs has a place of its own.
+            (None, Way::Shared | Way::Own) => Box::pin(self.primary()).await?,
         };
         let answer = tokio::time::timeout(self.deadline(way), run(&primary, command, way)).await;
         let answer = match answer {
@@ -224,18 +227,23 @@ async fn run(primary: &Primary, command: &Cmd, way: Way) -> RedisResult<Value> {
             lane.req_packed_command(command).await
         }
         (Primary::Server { pool, .. }, Way::Own) => {
-            let mut connection = pool.get().await.map_err(|error| away(error.to_string()))?;
-            let answer = connection.req_packed_command(command).await;
-            if answer.as_ref().is_err_and(|error| class(error) == Class::Unknown) {
-                // It may still be busy with what nobody waits for any more.
-                drop(deadpool_redis::Connection::take(connection));
-            }
-            answer
+            Box::pin(async {
+                let mut connection = pool.get().await.map_err(|error| away(error.to_string()))?;
+                let answer = connection.req_packed_command(command).await;
+                if answer.as_ref().is_err_and(|error| class(error) == Class::Unknown) {
+                    // It may still be busy with what nobody waits for any more.
+                    drop(deadpool_redis::Connection::take(connection));
+                }
+                answer
+            })
+            .await
         }
         (Primary::Cluster { hot, .. }, Way::Shared | Way::Spare) => {
-            hot.clone().req_packed_command(command).await
+            Box::pin(async { hot.clone().req_packed_command(command).await }).await
         }
-        (Primary::Cluster { bulk, .. }, Way::Own) => bulk.clone().req_packed_command(command).await,
+        (Primary::Cluster { bulk, .. }, Way::Own) => {
+            Box::pin(async { bulk.clone().req_packed_command(command).await }).await
+        }
     }
 }
 

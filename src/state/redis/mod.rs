@@ -165,7 +165,7 @@ impl RedisState {
                     whole.arg(bytes);
                 }
             }
-            answer = self.link.send(&whole, way).await;
+            answer = Box::pin(self.link.send(&whole, way)).await;
         }
         catalogue::REDIS_SCRIPT_SECONDS.record([script.name], began.elapsed().as_secs_f64());
         catalogue::REDIS_SCRIPTS.increment([script.name, if answer.is_ok() { "ok" } else { "error" }]);
