@@ -286,6 +286,24 @@ catalogue! {
     /// Batches of spans that were sent again because the collector was busy.
     OTLP_RETRIES: Counter<0> = "shoal_otlp_retries_total", "batches";
 
+    /// Memory that the program asked its allocator for and hasn't freed.
+    ALLOCATOR_ALLOCATED: Gauge<0> = "shoal_allocator_allocated_bytes", "bytes";
+
+    /// Memory in pages of which some is allocated. Far above what is allocated, it is in pieces.
+    ALLOCATOR_ACTIVE: Gauge<0> = "shoal_allocator_active_bytes", "bytes";
+
+    /// Memory that the allocator holds in RAM at most: active pages, its own data, and free pages that it gives back within seconds.
+    ALLOCATOR_RESIDENT: Gauge<0> = "shoal_allocator_resident_bytes", "bytes";
+
+    /// Memory that the allocator has got from the system, in RAM or not.
+    ALLOCATOR_MAPPED: Gauge<0> = "shoal_allocator_mapped_bytes", "bytes";
+
+    /// Address space that the allocator keeps for later, without memory behind it.
+    ALLOCATOR_RETAINED: Gauge<0> = "shoal_allocator_retained_bytes", "bytes";
+
+    /// Memory that the allocator needs for itself.
+    ALLOCATOR_METADATA: Gauge<0> = "shoal_allocator_metadata_bytes", "bytes";
+
     /// Always 1.
     BUILD_INFO: Gauge<1> = "shoal_build_info", "flag", VERSION;
 
