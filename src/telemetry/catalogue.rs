@@ -93,14 +93,15 @@ catalogue! {
     /// Whether this replica serves although something is amiss: 1 or 0.
     DEGRADED_STATE: Gauge<0> = "shoal_degraded", "flag";
 
-    /// Whether what this replica depends on answers, by the readiness check: 1 or 0.
+    /// Whether what this replica depends on answers, by the readiness check, and the store's schema is one that it can work with:
+    /// 1 or 0.
     DEPENDENCY_UP: Gauge<1> = "shoal_dependency_up", "flag", DEPENDENCY;
 
     /// How long what this replica depends on took to answer the readiness check.
     DEPENDENCY_SECONDS: Histogram<1> = "shoal_dependency_check_duration_seconds", "seconds", DEPENDENCY; SHORT_SECONDS;
 
     /// Whether a circuit is open: the dependency is known to be away, and nobody is kept waiting for it. 1 or 0.
-    CIRCUIT_OPEN: Gauge<1> = "shoal_circuit_open", "flag", DEPENDENCY;
+    CIRCUIT_OPEN: Gauge<1> = "shoal_circuit_open", "flag", CIRCUIT;
 
     /// What workers that asked for a task were told. `busy`: no room, ask again; `paused`: somebody locked assignments out;
     /// `filled`: the run that was chosen has all its games meanwhile; `repeated`: the task that an answer that got lost had.
