@@ -10,7 +10,11 @@
 # scripts/image-check makes the same root without Docker, and runs the executable in it.
 
 FROM rust:1.95-bookworm AS build
-# Nothing that is fetched goes into the image but by Cargo.lock.
+# Nothing that is fetched goes into the image but by Cargo.lock. The C libraries in it (SQLite, jemalloc) want a compiler
+# and make, which this image has.
+#
+# jemalloc is made for one size of page. Kernels for 64-bit ARM have 4, 16 or 64 KiB, and the largest serves all.
+ENV AARCH64_UNKNOWN_LINUX_GNU_JEMALLOC_SYS_WITH_LG_PAGE=16
 WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -10,6 +10,9 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use shoal::domain::eligibility::{Candidate, Ranking, RunArgsFacts, WorkerFacts, eligible_in_order, order};
 use shoal::domain::ids::RunId;
 
+#[path = "common/allocator.rs"]
+mod allocator;
+
 const RUNS: u32 = 200;
 
 /// A queue such as a busy day's: a few priorities, some filters, most runs with cores at work.

@@ -6,6 +6,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use shoal::domain::names::LegacyUsernames;
 use shoal::domain::validate::Body;
 
+#[path = "common/allocator.rs"]
+mod allocator;
+
 const WORKER_INFO: &str = r#"{"uname":"Linux 6.1.0-18-amd64","architecture":["64bit","ELF"],"concurrency":7,
 "max_memory":5702,"min_threads":1,"username":"TestWorkerUser","version":325,"python_version":[3,12,1],
 "gcc_version":[13,2,0],"compiler":"g++","unique_key":"amaya-5a28-4b7d-b27b-d78d97ecf11a","modified":true,

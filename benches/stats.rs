@@ -9,6 +9,9 @@ use shoal::domain::stats::llr::llr_normalized;
 use shoal::domain::stats::sprt::SprtRecord;
 use shoal::domain::stats::sprt_elo::{SprtEstimate, SprtQuestion};
 
+#[path = "common/allocator.rs"]
+mod allocator;
+
 const TYPICAL: [f64; 5] = [39.0, 2226.0, 31451.0, 2412.0, 40.0];
 const ONE_SIDED: [f64; 5] = [0.0, 0.0, 0.0, 0.0, 10_000_000.0];
 

@@ -1,7 +1,9 @@
 //! The `shoal` command.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shoal::cli::main()
+    shoal::cli::main(Some(allocator::figures))
 }

@@ -3,6 +3,8 @@
 // Each benchmark uses a part of it.
 #![allow(dead_code)]
 
+mod allocator;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -24,6 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, ConfigFlags};
 use crate::service::control::Control;
+use crate::telemetry::allocator;
 
 /// The fishtest server as a horizontally scaled tier. With no configuration, one binary is a whole farm.
 #[derive(Debug, Parser)]
@@ -127,8 +128,8 @@ pub fn say(text: &str) -> Result<(), CliError> {
 /// Exit code of a command that did its work and found something wrong: a broken invariant, a rejected document.
 pub const FOUND_FAULTS: u8 = 2;
 
-/// The entrance.
-pub fn main() -> ExitCode {
+/// The entrance. The executable chose the allocator, and says how it is asked.
+pub fn main(allocator: Option<allocator::Probe>) -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -137,7 +138,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(dispatch(cli)) {
+    match runtime.block_on(dispatch(cli, allocator)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("shoal: {error}");
@@ -146,10 +147,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(cli: Cli) -> CliResult {
+async fn dispatch(cli: Cli, allocator: Option<allocator::Probe>) -> CliResult {
     let load = || Config::load(&cli.config, |name| std::env::var(name).ok());
     match cli.command {
-        Command::Serve => serve::serve(load()?).await,
+        Command::Serve => serve::serve(load()?, allocator).await,
         Command::User(command) => user::execute(&load()?, command).await,
         Command::Run(command) => run::execute(&load()?, *command).await,
         Command::Worker(command) => worker::execute(&load()?, command).await,

@@ -12,6 +12,7 @@ use crate::state::StateError;
 use crate::state::memory::MemoryState;
 use crate::state::redis::{RedisSettings, RedisState};
 use crate::sys::clock::{Clock, SystemClock, stopwatch};
+use crate::sys::patience::Wait;
 
 /// How long a command waits for a schedule that is being loaded.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -53,9 +54,12 @@ pub async fn open(config: &Config, role: Role, settings: FarmSettings) -> Result
 /// Connects, and says in the log what the server is and what it lacks.
 async fn connect(settings: &RedisSettings, role: Role) -> Result<Arc<RedisState>, CliError> {
     let waiting = format!("no Redis at {} yet", settings.url.hosts());
-    let passes = |error: &StateError| matches!(error, StateError::Unavailable(_) | StateError::Unknown(_));
+    let waits_for = |error: &StateError| {
+        let passes = matches!(error, StateError::Unavailable(_) | StateError::Unknown(_));
+        passes.then(|| Wait::to_start(&waiting))
+    };
     let connect = async || RedisState::connect(settings).await;
-    let state = role.patience().ask(&waiting, passes, connect).await.map_err(CliError::failed)?;
+    let state = role.patience().ask(waits_for, connect).await.map_err(CliError::failed)?;
     let facts = state.facts();
     tracing::info!(
         hosts = settings.url.hosts(),

@@ -138,10 +138,10 @@ async fn write_last_versions(farm: &Farm, grace: Duration) {
     }
 }
 
-/// Serves until SIGTERM or Ctrl-C.
-pub async fn serve(config: Config) -> CliResult {
+/// Serves until SIGTERM or Ctrl-C; `/metrics` asks the allocator, if there is a way to.
+pub async fn serve(config: Config, allocator: Option<telemetry::allocator::Probe>) -> CliResult {
     let traces = init_logs(&config)?;
-    let metrics = telemetry::install_metrics().map_err(CliError::failed)?;
+    let metrics = telemetry::install_metrics(allocator).map_err(CliError::failed)?;
     spawn::task("metrics upkeep", upkeep(metrics.clone()));
     let mut stops = Stops::listen();
     let listener = TcpListener::bind(config.listen)

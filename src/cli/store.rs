@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use super::{CliError, control};
 use crate::config::Config;
+use crate::service::readiness;
 use crate::store::mongo::{ConnectError, MigrateError, MongoSettings, MongoStore, MongoUrl};
 use crate::store::sqlite::{DATABASE_FILE, Mode, SqliteStore, acquire, running};
 use crate::store::{MiscStore, SharedStore};
-use crate::sys::patience::Patience;
+use crate::sys::patience::{Patience, Wait};
 
 /// A server is heard of so often.
 const ANNOUNCE: Duration = Duration::from_secs(10);
 
 /// Where everything is started at once, the database may be the last: a server waits for it, however long, and says so
 /// meanwhile (`/startupz`, `/readyz`). Whoever started it knows when to give up. Not for what time doesn't mend, such as a
-/// wrong password.
+/// wrong password; a schema that it can't work with is mended by whoever shares it.
 const OF_A_SERVER: Patience = Patience { patience: Duration::MAX, pause: Duration::from_millis(500) };
 
 /// The part of the configuration that is MongoDB's; None if durable data lives in the data directory.
@@ -34,11 +35,14 @@ pub fn mongo_settings(config: &Config) -> Option<MongoSettings> {
 /// brought up to date. Where the schedule is shared, so is the database; only the data directory is this process's.
 ///
 /// # Errors
-/// When it can't be reached, is another server's, or has a schema that this version can't work with.
+/// When it can't be reached, is another server's, or has a schema that this version can't work with: a server waits for
+/// all but the second, if the store is one that others share.
 pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> {
     std::fs::create_dir_all(&config.data_dir)
         .map_err(|error| CliError::failed(format!("{}: {error}", config.data_dir.display())))?;
     let Some(settings) = mongo_settings(config) else {
+        // A schema that doesn't fit is the end of it here, and rightly so: nobody else changes the file, so what is wrong
+        // is the executable, and whoever started it should hear that at once.
         let store = SqliteStore::open(control::database(config), Mode::Serve).map_err(CliError::failed)?;
         return Ok(Arc::new(store));
     };
@@ -46,7 +50,8 @@ pub async fn open(config: &Config, role: Role) -> Result<SharedStore, CliError> 
     let waiting = format!("no database at {} yet", settings.url.hosts());
     let shared = config.redis_url.is_some();
     let prepare = async || prepare(&settings, role, shared).await;
-    let store = role.patience().ask(&waiting, |obstacle: &Obstacle| obstacle.passes, prepare).await;
+    let waits_for = |obstacle: &Obstacle| obstacle.passes.then(|| Wait::to_start(&waiting));
+    let store = role.patience().ask(waits_for, prepare).await;
     Ok(Arc::new(store.map_err(|obstacle| obstacle.error)?.with_lock(lock)))
 }
 
@@ -93,7 +98,16 @@ async fn prepare(settings: &MongoSettings, role: Role, shared: bool) -> Result<M
         }
         (_, None) => {}
     }
-    let applied = store.migrate().await.map_err(|error| match error {
+    // On the connection that is there. The operator rolls forward or back, and nobody has to start this process again.
+    let waits_for = |error: &MigrateError| match error {
+        MigrateError::Schema(_) => Some(Wait {
+            culprit: readiness::SCHEMA,
+            text: "the database's schema is none that this version can work with".to_owned(),
+        }),
+        _ => None,
+    };
+    let applied = role.patience().ask(waits_for, async || store.migrate().await).await;
+    let applied = applied.map_err(|error| match error {
         MigrateError::Store(error) => Obstacle::now(error),
         error => Obstacle::always(error),
     })?;

@@ -15,6 +15,7 @@ use super::gate::{Class, Shed};
 use super::object::Began;
 use super::route::{Route, decoded};
 use super::{Site, client_addr, error, health, metrics, read_api, request_id, worker_api};
+use crate::telemetry::otlp::parent::{self, RemoteParent};
 
 /// How long a public read waits for its turn.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
@@ -28,6 +29,16 @@ fn head_size(request: &HttpRequest) -> usize {
     headers.sum::<usize>() + request.uri().path().len() + request.uri().query().map_or(0, str::len)
 }
 
+/// The span of a proxy or a client that a request is below, where spans are told to anybody. Of two headers none counts.
+fn caller(request: &HttpRequest) -> Option<RemoteParent> {
+    if !parent::is_on() {
+        return None;
+    }
+    let mut headers = request.headers().get_all(parent::HEADER);
+    let (header, None) = (headers.next()?, headers.next()) else { return None };
+    RemoteParent::parse(header.to_str().ok()?)
+}
+
 /// Answers a request, whatever it is.
 pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
     let began = Began::now();
@@ -38,16 +49,18 @@ pub async fn dispatch(site: &Arc<Site>, request: &HttpRequest, payload: web::Pay
     // Probes ask every second, and have no story.
     let span = match route {
         Some(route) if route.class().is_none() => Span::none(),
-        _ => tracing::info_span!(
-            "request",
-            request_id = id.as_ref(),
-            endpoint = label,
-            method = request.method().as_str(),
-            worker = Empty,
-            run = Empty,
-            task = Empty,
-            status = Empty,
-        ),
+        _ => parent::below(caller(request), || {
+            tracing::info_span!(
+                "request",
+                request_id = id.as_ref(),
+                endpoint = label,
+                method = request.method().as_str(),
+                worker = Empty,
+                run = Empty,
+                task = Empty,
+                status = Empty,
+            )
+        }),
     };
     let mut response = answer(site, request, payload, route, &path, began).instrument(span.clone()).await;
     span.record("status", response.status().as_u16());

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Site;
 use super::error::JSON;
 use crate::service::degrade::StorePolicy;
-use crate::service::readiness::{Culprit, State};
+use crate::service::readiness::{self, Culprit, State};
 
 /// Whether the event loops of this process turn. Dependencies have no part in it: a blip of one must not restart a fleet.
 pub fn livez(site: &Site) -> HttpResponse {
@@ -44,6 +44,7 @@ pub fn readyz(site: &Site) -> HttpResponse {
         "loaded": site.farm.is_ready(),
         "schedule": word("schedule"),
         "store": word("store"),
+        "schema": word(readiness::SCHEMA),
         "standing": site.farm.membership.standing().to_string(),
         "replica": site.farm.identity,
     });

@@ -12,7 +12,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::json;
 
 use super::error::{self, JSON};
-use crate::sys::patience;
+use crate::sys::patience::{self, Wait};
 use crate::telemetry::Exposition;
 
 /// How long a client may take to send a request that is refused anyway.
@@ -42,18 +42,24 @@ pub fn serve_lobby(listener: TcpListener, exposition: Option<Exposition>) -> io:
 }
 
 fn answer(path: &str, exposition: Option<&Exposition>) -> HttpResponse {
-    let why = || patience::waiting_for().unwrap_or_else(|| "the server has just begun".to_owned());
+    let wait = || patience::waiting_for().unwrap_or_else(|| Wait::to_start("the server has just begun"));
     match (path, exposition) {
         // The event loop that answers is all that there is.
         ("/livez", _) => HttpResponse::Ok().content_type(JSON).body(r#"{"alive":true}"#),
-        ("/startupz", _) => unavailable(&json!({ "started": false, "why": why() })),
-        ("/readyz", _) => unavailable(&json!({
-            "ready": false,
-            "state": "not_ready",
-            "degraded": false,
-            "culprits": [{ "what": "starting", "why": why(), "seconds": null }],
-            "loaded": false,
-        })),
+        ("/startupz", _) => {
+            let Wait { culprit, text } = wait();
+            unavailable(&json!({ "started": false, "what": culprit, "why": text }))
+        }
+        ("/readyz", _) => {
+            let Wait { culprit, text } = wait();
+            unavailable(&json!({
+                "ready": false,
+                "state": "not_ready",
+                "degraded": false,
+                "culprits": [{ "what": culprit, "why": text, "seconds": null }],
+                "loaded": false,
+            }))
+        }
         ("/metrics", Some(exposition)) => super::metrics::page(exposition),
         _ => error::try_again(),
     }

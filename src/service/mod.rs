@@ -34,6 +34,7 @@ pub mod retention;
 pub mod run_cache;
 pub mod runs;
 pub mod saga;
+mod schema_watch;
 pub mod stop_run;
 pub mod sweeper;
 pub mod update_task;

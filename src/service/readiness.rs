@@ -2,7 +2,7 @@
 //!
 //! The schedule and the store are asked each by a task of its own, each answer has a deadline, and whoever wants to know gets
 //! the latest verdict: a dependency that hangs makes nobody wait. One answer that is late is no absence: it takes some in a
-//! row to go, and some to come back.
+//! row to go, and some to come back. Whether the store's schema still fits is looked at beside that ([`super::schema_watch`]).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,8 +14,12 @@ use super::Farm;
 use super::degrade::StorePolicy;
 use super::error::{ServiceError, ServiceResult};
 use super::membership::Standing;
+use super::schema_watch::Misfit;
 use crate::sys::spawn;
 use crate::telemetry::catalogue::{DEGRADED_STATE, DEPENDENCY_SECONDS, DEPENDENCY_UP, READY};
+
+/// The culprit whose name isn't a dependency's: the store answers, but its schema is none that this version can work with.
+pub const SCHEMA: &str = "schema";
 
 /// A verdict that is older than so many periods and deadlines is none: whoever should have asked doesn't.
 const STALE: u32 = 5;
@@ -109,6 +113,7 @@ impl Check {
 pub struct Readiness {
     schedule: Mutex<Check>,
     store: Mutex<Check>,
+    pub(super) schema: Mutex<Misfit>,
 }
 
 impl Readiness {
@@ -145,7 +150,7 @@ impl State {
 /// Who is to blame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Culprit {
-    /// `schedule`, `store`, or `draining`: the process itself is on its way out.
+    /// `schedule`, `store`, `schema`, or `draining`: the process itself is on its way out.
     pub what: &'static str,
     /// What is wrong with it.
     pub why: String,
@@ -165,6 +170,7 @@ pub struct Verdict {
 impl Farm {
     /// Asks the schedule and the store again and again, for as long as the farm lives.
     pub fn keep_watch(self: &Arc<Self>) {
+        self.watch_schema();
         for dependency in [Dependency::Schedule, Dependency::Store] {
             let farm = Arc::downgrade(self);
             let period = self.settings.readiness.period;
@@ -230,6 +236,11 @@ impl Farm {
                 _ => State::NotReady,
             };
             culprits.push(Culprit { what: dependency.name(), why, lasted: Some(lasted) });
+        }
+        if let Some((why, since)) = self.readiness.schema.lock().clone() {
+            // Whatever the policy: it is about a store that is away, and not about one that would be written wrongly.
+            state = State::NotReady;
+            culprits.push(Culprit { what: SCHEMA, why, lasted: Some(now.saturating_sub(since)) });
         }
         READY.set([], f64::from(u8::from(state != State::NotReady)));
         DEGRADED_STATE.set([], f64::from(u8::from(state == State::Degraded)));

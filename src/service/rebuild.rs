@@ -21,7 +21,7 @@ use crate::state::{ArgsFields, LoadState, RunLoad, SeenView};
 use crate::store::codec::{as_count, as_date, as_number, read_stats};
 use crate::store::{DocumentWrite, NO_VERSION, StoredRun, TaskWrite};
 use crate::sys::clock::stopwatch;
-use crate::sys::patience::Patience;
+use crate::sys::patience::{Patience, Wait};
 use crate::sys::random;
 use crate::telemetry::catalogue;
 
@@ -103,7 +103,9 @@ impl Farm {
                 ServiceError::Unavailable(_) | ServiceError::NotDurable(_) | ServiceError::Outdated(_)
             )
         };
-        patience.ask("the schedule is not loaded yet", passes, async || self.rebuild().await).await
+        let waits_for =
+            |error: &ServiceError| passes(error).then(|| Wait::to_start("the schedule is not loaded yet"));
+        patience.ask(waits_for, async || self.rebuild().await).await
     }
 
     /// Puts a stored run into the schedule as running (created, revived).

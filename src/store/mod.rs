@@ -23,6 +23,7 @@ use bson::{Bson, Document};
 use crate::domain::action_query::ActionQuery;
 use crate::domain::ids::{Generation, Millis, RunId, ShortWorkerName, TaskId, TaskKey, Version};
 use crate::domain::task::TaskRecord;
+use migrate::SchemaError;
 pub use scan::ScanStore;
 pub use types::*;
 
@@ -184,6 +185,11 @@ pub trait MiscStore: Send + Sync {
     async fn put_kv(&self, key: &str, value: &Bson) -> StoreResult<()>;
     /// Whether the store answers at all.
     async fn ping(&self) -> StoreResult<()>;
+    /// Why its schema is none that this version can work with, if that is so: others that share it may have changed it since
+    /// it was opened. Cheap enough for every few seconds. A store that only this process changes stays as it was.
+    async fn misfit(&self) -> StoreResult<Option<SchemaError>> {
+        Ok(None)
+    }
     /// Says that this process serves (`who`), to be repeated every ten seconds or so, or that it does so no more.
     /// For a store that processes on several machines reach: a command must not take the schedule from a server.
     async fn announce(&self, _who: Option<&str>) -> StoreResult<()> {

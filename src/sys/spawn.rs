@@ -5,7 +5,7 @@
 use std::future::Future;
 
 use tokio::task::JoinHandle;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// Starts an asynchronous task on the current runtime; its log lines carry `name`.
 pub fn task<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
@@ -13,7 +13,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    tokio::spawn(future.instrument(tracing::debug_span!("task", name)))
+    within(tracing::debug_span!("task", name), future)
 }
 
 /// Starts a task on this thread's own event loop, which it can't leave. Only where there is one: on a thread that serves.
@@ -30,7 +30,15 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    tokio::spawn(future.instrument(tracing::debug_span!(parent: None, "task", name)))
+    within(tracing::debug_span!(parent: None, "task", name), future)
+}
+
+fn within<F>(span: Span, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future.instrument(span))
 }
 
 /// Runs something that blocks (hashing, compression) away from the event loop.

@@ -93,14 +93,15 @@ catalogue! {
     /// Whether this replica serves although something is amiss: 1 or 0.
     DEGRADED_STATE: Gauge<0> = "shoal_degraded", "flag";
 
-    /// Whether what this replica depends on answers, by the readiness check: 1 or 0.
+    /// Whether what this replica depends on answers, by the readiness check, and the store's schema is one that it can work with:
+    /// 1 or 0.
     DEPENDENCY_UP: Gauge<1> = "shoal_dependency_up", "flag", DEPENDENCY;
 
     /// How long what this replica depends on took to answer the readiness check.
     DEPENDENCY_SECONDS: Histogram<1> = "shoal_dependency_check_duration_seconds", "seconds", DEPENDENCY; SHORT_SECONDS;
 
     /// Whether a circuit is open: the dependency is known to be away, and nobody is kept waiting for it. 1 or 0.
-    CIRCUIT_OPEN: Gauge<1> = "shoal_circuit_open", "flag", DEPENDENCY;
+    CIRCUIT_OPEN: Gauge<1> = "shoal_circuit_open", "flag", CIRCUIT;
 
     /// What workers that asked for a task were told. `busy`: no room, ask again; `paused`: somebody locked assignments out;
     /// `filled`: the run that was chosen has all its games meanwhile; `repeated`: the task that an answer that got lost had.
@@ -285,6 +286,24 @@ catalogue! {
 
     /// Batches of spans that were sent again because the collector was busy.
     OTLP_RETRIES: Counter<0> = "shoal_otlp_retries_total", "batches";
+
+    /// Memory that the program asked its allocator for and hasn't freed.
+    ALLOCATOR_ALLOCATED: Gauge<0> = "shoal_allocator_allocated_bytes", "bytes";
+
+    /// Memory in pages of which some is allocated. Far above what is allocated, it is in pieces.
+    ALLOCATOR_ACTIVE: Gauge<0> = "shoal_allocator_active_bytes", "bytes";
+
+    /// Memory that the allocator holds in RAM at most: active pages, its own data, and free pages that it gives back within seconds.
+    ALLOCATOR_RESIDENT: Gauge<0> = "shoal_allocator_resident_bytes", "bytes";
+
+    /// Memory that the allocator has got from the system, in RAM or not.
+    ALLOCATOR_MAPPED: Gauge<0> = "shoal_allocator_mapped_bytes", "bytes";
+
+    /// Address space that the allocator keeps for later, without memory behind it.
+    ALLOCATOR_RETAINED: Gauge<0> = "shoal_allocator_retained_bytes", "bytes";
+
+    /// Memory that the allocator needs for itself.
+    ALLOCATOR_METADATA: Gauge<0> = "shoal_allocator_metadata_bytes", "bytes";
 
     /// Always 1.
     BUILD_INFO: Gauge<1> = "shoal_build_info", "flag", VERSION;

@@ -92,8 +92,11 @@ pub const DEGRADED: Label = label("answer", &["acknowledged", "refused"]);
 /// How a rebuild ended.
 pub const REBUILD: Label = label("outcome", &["done", "overtaken", "failed"]);
 
-/// What a server depends on.
-pub const DEPENDENCY: Label = label("dependency", &["schedule", "store"]);
+/// What a server depends on. `schema`: the store's is one that this version can work with.
+pub const DEPENDENCY: Label = label("dependency", &["schedule", "store", "schema"]);
+
+/// What a circuit is there for.
+pub const CIRCUIT: Label = label("dependency", &["schedule", "store"]);
 
 /// Classes of errors of Redis.
 pub const REDIS_ERROR: Label =

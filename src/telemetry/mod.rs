@@ -2,6 +2,7 @@
 //!
 //! [`catalogue`] is the table of all metrics, from which help texts, first series and `docs/metrics.md` follow.
 
+pub mod allocator;
 pub mod catalogue;
 pub mod labels;
 pub mod metric;
@@ -69,12 +70,14 @@ pub fn init_logs(
 #[derive(Clone)]
 pub struct Exposition {
     handle: PrometheusHandle,
+    allocator: Option<allocator::Probe>,
     began: Millis,
 }
 
 impl Exposition {
     /// All of it, in Prometheus' text format.
     pub fn render(&self) -> String {
+        allocator::observe(self.allocator);
         let mut text = self.handle.render();
         text.push_str(&process::exposition(self.began));
         text
@@ -86,14 +89,15 @@ impl Exposition {
     }
 }
 
-/// Collects this process's metrics from now on. Every series that there can be is there from the start.
+/// Collects this process's metrics from now on, and asks its allocator if there is a way to. Every series that there can be is
+/// there from the start.
 ///
 /// # Errors
 /// When metrics were set up before.
-pub fn install_metrics() -> Result<Exposition, TelemetryError> {
+pub fn install_metrics(allocator: Option<allocator::Probe>) -> Result<Exposition, TelemetryError> {
     let handle = recorder()?.install_recorder()?;
     show_all();
-    Ok(Exposition { handle, began: wall_now() })
+    Ok(Exposition { handle, allocator, began: wall_now() })
 }
 
 fn recorder() -> Result<PrometheusBuilder, BuildError> {
@@ -152,6 +156,41 @@ mod tests {
         }
         for (_, spec) in catalogue::ALL.iter().filter(|(_, spec)| !spec.name.starts_with("process_")) {
             assert!(page.contains(&format!("# HELP {} ", spec.name)), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn an_allocator_that_tells_is_shown_and_none_is_zeros() {
+        let ask = || {
+            let figures = allocator::Figures {
+                allocated: 1.0,
+                active: 2.0,
+                resident: 3.0,
+                mapped: 4.0,
+                retained: 5.0,
+                metadata: 6.0,
+            };
+            Some(figures)
+        };
+        let asked = page(|| {
+            show_all();
+            allocator::observe(Some(ask));
+        });
+        let unasked = page(|| {
+            show_all();
+            allocator::observe(None);
+            allocator::observe(Some(|| None));
+        });
+        for (name, value) in [
+            ("allocated", 1),
+            ("active", 2),
+            ("resident", 3),
+            ("mapped", 4),
+            ("retained", 5),
+            ("metadata", 6),
+        ] {
+            assert!(asked.contains(&format!("\nshoal_allocator_{name}_bytes {value}\n")), "{name}: {asked}");
+            assert!(unasked.contains(&format!("\nshoal_allocator_{name}_bytes 0\n")), "{name}: {unasked}");
         }
     }
 

@@ -13,8 +13,9 @@ pub fn markdown() -> String {
          `shoal_farm_…` are told by the leader alone; the other replicas show 0, also one that has just lost leadership. Ask\n\
          for the greatest over all replicas: `max(shoal_farm_workers)`. Everything else is about the replica that answers;\n\
          counters are summed: `sum(rate(shoal_http_requests_total[5m]))`.\n\n\
-         The allocator is the system's, which has nothing to tell that is cheap and safe to ask: watch\n\
-         `process_resident_memory_bytes`.\n\n\
+         `shoal_allocator_…` are asked of the allocator (jemalloc) at each scrape. What the process holds in RAM beyond\n\
+         `shoal_allocator_resident_bytes` is its code, its stacks, and what libraries in C have got from the system's\n\
+         allocator (SQLite's cache).\n\n\
          | name | kind | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n",
     );
     for (_, spec) in ALL {

@@ -91,6 +91,60 @@ async fn count(server: &Server, series: &str) -> f64 {
     page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap()
 }
 
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SPAN: &str = "00f067aa0ba902b7";
+
+async fn ask_below(server: &Server, traceparents: &[&str], id: &str) {
+    let client = shoal::sys::web::client().build().unwrap();
+    let mut request = client.post(format!("{}/api/actions", server.url())).header("x-request-id", id);
+    for traceparent in traceparents {
+        request = request.header("traceparent", *traceparent);
+    }
+    request.body("{}").send().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_a_part_of_its_callers_trace() {
+    let _turn = turn().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (collector, port) = Collector::start(&[]);
+    let mut server = Server::start_with(dir.path(), free_port(), |serve| {
+        serve.env("SHOAL_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"));
+    })
+    .await;
+    let sampled = format!("00-{TRACE}-{SPAN}-01");
+    ask_below(&server, &[&sampled], "sampled").await;
+    let span = collector.got("sampled").await;
+    assert_eq!(
+        (span["traceId"].clone(), span["parentSpanId"].clone()),
+        (TRACE.into(), SPAN.into()),
+        "{span}"
+    );
+    assert_ne!(span["spanId"], SPAN);
+    // What isn't in order begins a trace of its own, as nothing does.
+    let (capitals, newer) = (sampled.to_uppercase(), sampled.replacen("00", "01", 1));
+    let nobody = format!("00-{TRACE}-{}-01", "0".repeat(16));
+    let none_counts: [&[&str]; 6] =
+        [&[], &["nonsense"], &[&capitals], &[&newer], &[&nobody], &[&sampled, &sampled]];
+    for (number, wrong) in none_counts.iter().enumerate() {
+        let id = format!("wrong-{number}");
+        ask_below(&server, wrong, &id).await;
+        let span = collector.got(&id).await;
+        assert_ne!(span["traceId"], TRACE, "{wrong:?}");
+        assert!(span.get("parentSpanId").is_none(), "{wrong:?}: {span}");
+    }
+    // A caller that doesn't keep the trace gets no piece of it kept here, and the next one is as before.
+    ask_below(&server, &[&format!("00-{TRACE}-{SPAN}-00")], "unsampled").await;
+    ask_below(&server, &[&sampled], "after").await;
+    assert!(server.terminate());
+    assert_eq!(collector.got("after").await["traceId"], TRACE);
+    let ids: Vec<_> = collector.spans().iter().filter_map(|span| attribute(span, "request_id")).collect();
+    assert!(!ids.contains(&"unsampled".to_owned()), "{ids:?}");
+    let of_the_caller = collector.spans().iter().filter(|span| span["traceId"] == TRACE).count();
+    let known: usize = collector.spans().iter().filter(|span| span["parentSpanId"] == SPAN).count();
+    assert!(of_the_caller >= known && known == 2, "{of_the_caller} {known}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_gets_spans_also_after_it_was_busy_and_what_it_refuses_is_counted() {
     let _turn = turn().await;

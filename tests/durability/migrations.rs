@@ -62,14 +62,15 @@ async fn four_processes_that_migrate_at_once_apply_each_step_once() {
 }
 
 #[tokio::test]
-async fn a_server_refuses_a_schema_that_it_does_not_know() {
+async fn commands_refuse_a_schema_that_they_do_not_know() {
     let Some(fixture) = MongoFixture::new().await else { return };
     let client = mongodb::Client::with_uri_str(url().unwrap()).await.unwrap();
     let steps = client.database(&fixture.settings.database).collection("schema_migrations");
     steps.insert_one(bson::doc! { "_id": "9999_future", "checksum": "x" }).await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let database = fixture.settings.database.clone();
-    for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate", "up"], &["migrate", "status"]] {
+    // A server waits for one that it does: see the cluster's tests of readiness.
+    for args in [&["user", "list"][..], &["migrate", "up"], &["migrate", "status"]] {
         let output = shoal(data.path(), &database, args).output().unwrap();
         assert!(!output.status.success());
         assert!(said(&output).contains("newer version of shoal (step 9999_future)"), "{}", said(&output));
@@ -78,6 +79,25 @@ async fn a_server_refuses_a_schema_that_it_does_not_know() {
     assert_eq!(doctor.status.code(), Some(2), "{}", said(&doctor));
     assert!(said(&doctor).contains("9999_future"), "{}", said(&doctor));
     fixture.finish().await;
+}
+
+#[test]
+fn a_server_alone_with_its_file_does_not_wait_for_another_schema() {
+    let data = tempfile::tempdir().unwrap();
+    let shoal = |args: &[&str]| crate::drills::command(data.path(), args).output().unwrap();
+    assert!(shoal(&["migrate", "up"]).status.success());
+    let file = rusqlite::Connection::open(data.path().join("shoal.db")).unwrap();
+    let step =
+        "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES ('9999_contract_future', 'x', 0)";
+    file.execute(step, []).unwrap();
+    drop(file);
+    let output = shoal(&["serve", "--listen", "127.0.0.1:0"]);
+    assert!(!output.status.success());
+    assert!(
+        said(&output).contains("newer version of shoal (step 9999_contract_future)"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]

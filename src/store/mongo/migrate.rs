@@ -146,7 +146,7 @@ impl MongoStore {
         Ok(applied)
     }
 
-    async fn applied_steps(&self) -> StoreResult<Vec<AppliedStep>> {
+    pub(super) async fn applied_steps(&self) -> StoreResult<Vec<AppliedStep>> {
         let steps = self.collection(collection::MIGRATIONS);
         let find = steps.find(doc! {}).sort(doc! { "_id": 1 }).max_time(self.deadline);
         let cursor = self.read(Call::Find, find.into_future()).await?;

@@ -5,8 +5,9 @@ use bson::{Bson, Document, doc};
 
 use super::bulk::{Outcome, only, statement};
 use super::watch::Call;
-use super::{MongoStore, collection};
+use super::{MIGRATIONS, MongoStore, collection};
 use crate::store::codec::int;
+use crate::store::migrate::{SchemaError, pending};
 use crate::store::{MiscStore, StoreError, StoreResult};
 
 impl MongoStore {
@@ -75,6 +76,11 @@ impl MiscStore for MongoStore {
     async fn ping(&self) -> StoreResult<()> {
         // A command that a server without a primary refuses, unlike `ping`.
         self.read_fence().await.map(|_| ())
+    }
+
+    async fn misfit(&self) -> StoreResult<Option<SchemaError>> {
+        // Steps that are missing are no misfit: whoever works here applied them once, so somebody has taken back the record.
+        Ok(pending(MIGRATIONS, &self.applied_steps().await?).err())
     }
 
     async fn announce(&self, who: Option<&str>) -> StoreResult<()> {

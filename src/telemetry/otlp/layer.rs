@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::sys::clock::{stopwatch, wall_now};
 use crate::sys::random;
 use crate::telemetry::catalogue::OTLP_DROPPED;
-use crate::telemetry::otlp::TARGET;
+use crate::telemetry::otlp::{TARGET, parent};
 
 /// Attributes of one span that are kept.
 const MOST_ATTRIBUTES: usize = 32;
@@ -81,6 +81,12 @@ where
             // A step of something that isn't traced: alone it tells nothing.
             return;
         }
+        let caller = if above.is_none() { parent::take() } else { None };
+        if caller.is_some_and(|caller| !caller.sampled) {
+            // The caller's trace is kept by nobody; a piece of it, steps below included, would be no story.
+            return;
+        }
+        let above = above.or(caller.map(|caller| (caller.trace, caller.span)));
         let mut span = Span {
             trace: above.map_or_else(random::trace_id, |(trace, _)| trace),
             id: random::write_id().0.max(1),

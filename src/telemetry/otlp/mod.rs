@@ -5,6 +5,7 @@
 //! full queue, or a collector that doesn't take them, costs spans, which are counted, and never a request.
 
 mod layer;
+pub mod parent;
 mod sender;
 mod wire;
 
@@ -80,5 +81,6 @@ pub fn start(settings: OtlpSettings) -> reqwest::Result<(OtlpLayer, Traces)> {
     let (stop, stopped) = watch::channel(false);
     let sender = Sender::new(settings)?;
     let sending = spawn::task("otlp", sender.run(queue, stopped));
+    parent::switch_on();
     Ok((OtlpLayer::new(spans), Traces { stop, sending }))
 }
