@@ -45,6 +45,7 @@ mod calls;
 mod claims;
 mod faults;
 mod fixture;
+mod full;
 mod leases;
 mod model;
 mod phases;
