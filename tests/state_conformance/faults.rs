@@ -25,10 +25,32 @@ pub struct Faults {
 
 impl Faults {
     async fn start() -> Option<Self> {
+        Self::make(true).await
+    }
+
+    /// One where scripts are let through as they are.
+    pub async fn without_trials() -> Option<Self> {
+        Self::make(false).await
+    }
+
+    async fn make(tries: bool) -> Option<Self> {
         let server = RedisServer::start_with(Variant::Standalone, COMPACT)?;
-        let trial = Arc::new(Mutex::new(Trial::new(&server.url()).await));
+        let trial = Arc::new(Mutex::new(Trial::new(&server.url(), tries).await));
         let way = Way::to(server.port, trial.clone()).await;
         Some(Self { _server: server, way, trial })
+    }
+
+    pub fn url(&self) -> String {
+        self.way.url()
+    }
+
+    /// When that script is met next, something else happens just before.
+    pub async fn before(&self, script: &str, command: &[&str]) {
+        self.trial.lock().await.before(script, command);
+    }
+
+    pub async fn has_happened(&self) -> bool {
+        self.trial.lock().await.has_happened()
     }
 
     /// A new schedule, held to the one in this process's memory: what a trial didn't put back would show.

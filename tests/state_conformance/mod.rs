@@ -46,6 +46,7 @@ mod claims;
 mod faults;
 mod fixture;
 mod full;
+mod guards;
 mod heartbeats;
 mod leases;
 mod model;

@@ -57,6 +57,10 @@ pub struct Trial {
     commands: HashMap<String, Command>,
     tried: HashMap<(String, Option<Call>, Option<Call>), u32>,
     raise: Option<(String, Fails)>,
+    /// A script, and a command that comes just before it.
+    before: Option<(String, Vec<String>)>,
+    /// Whether scripts are tried at all.
+    tries: bool,
     auditor: Option<(String, Arc<RedisState>)>,
     findings: Findings,
 }
@@ -77,7 +81,7 @@ struct Findings {
 }
 
 impl Trial {
-    pub async fn new(url: &str) -> Self {
+    pub async fn new(url: &str, tries: bool) -> Self {
         let client = redis::Client::open(url).unwrap();
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
         Self {
@@ -87,6 +91,8 @@ impl Trial {
             commands: HashMap::new(),
             tried: HashMap::new(),
             raise: None,
+            before: None,
+            tries,
             auditor: None,
             findings: Findings::default(),
         }
@@ -95,6 +101,16 @@ impl Trial {
     /// The next call of that script fails for whoever asks.
     pub fn raise(&mut self, name: &str, fails: Fails) {
         self.raise = Some((name.to_owned(), fails));
+    }
+
+    /// When that script is met next, a command comes just before; `KEYS[1]` and `KEYS[2]` are the script's.
+    pub fn before(&mut self, name: &str, command: &[&str]) {
+        self.before = Some((name.to_owned(), command.iter().map(|word| (*word).to_owned()).collect()));
+    }
+
+    /// Whether nothing is left to come before a script.
+    pub fn has_happened(&self) -> bool {
+        self.before.is_none()
     }
 
     /// Whether nothing is left to be raised.
@@ -118,6 +134,22 @@ impl Trial {
             return None;
         }
         let (name, text) = self.scripts.get(&words[1]).expect("it was loaded on this way").clone();
+        if let Some((_, command)) = self.before.take_if(|(wanted, _)| *wanted == name) {
+            let words: Vec<&[u8]> = command
+                .iter()
+                .map(|word| match word.as_str() {
+                    "KEYS[1]" => &words[3][..],
+                    "KEYS[2]" => &words[4][..],
+                    word => word.as_bytes(),
+                })
+                .collect();
+            let mut before = redis::Cmd::new();
+            before.arg(&words);
+            before.query_async::<()>(&mut self.server).await.unwrap();
+        }
+        if !self.tries {
+            return None;
+        }
         self.findings.names.insert(name.clone());
         let generation = String::from_utf8(words[3].clone()).unwrap();
         let prefix = generation.strip_suffix("generation").expect("the first key").to_owned();
