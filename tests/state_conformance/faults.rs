@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::calls::World;
 use super::fixture::{Fixture, redis_state};
 use super::picture::COMPACT;
-use super::trial::{Fails, Trial, all_scripts};
+use super::trial::{Change, Fails, Trial, all_scripts};
 use super::way::Way;
 use super::{claims, leases, model, phases, reports};
 use crate::cluster::redis::{RedisServer, Variant};
@@ -44,13 +44,13 @@ impl Faults {
         self.way.url()
     }
 
-    /// When that script is met next, something else happens just before.
-    pub async fn before(&self, script: &str, command: &[&str]) {
-        self.trial.lock().await.before(script, command);
+    /// When that script is met next, it alone finds something else.
+    pub async fn change(&self, script: &str, change: Change) {
+        self.trial.lock().await.change(script, change);
     }
 
-    pub async fn has_happened(&self) -> bool {
-        self.trial.lock().await.has_happened()
+    pub async fn has_changed(&self) -> bool {
+        self.trial.lock().await.has_changed()
     }
 
     /// A new schedule, held to the one in this process's memory: what a trial didn't put back would show.

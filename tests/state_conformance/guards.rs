@@ -9,7 +9,7 @@ use shoal::sys::clock::ManualClock;
 use super::calls::World;
 use super::faults::Faults;
 use super::fixture::*;
-use super::trial::all_scripts;
+use super::trial::{Change, all_scripts};
 use crate::cluster::redis::{RedisServer, Variant};
 
 /// Scripts that serve whatever the schedule is.
@@ -26,13 +26,13 @@ const UNGUARDED: [&str; 7] = [
 /// Scripts that a rebuild uses before its schedule serves.
 const LOADING: [&str; 4] = ["block_worker", "load_run", "load_seen", "load_tasks"];
 
-/// What a script answers that meets a change made at the last moment.
-async fn after(faults: &Faults, script: &str, change: &[&str]) -> StateResult<()> {
+/// What is answered when one script meets a change, whatever is asked before and after.
+async fn after(faults: &Faults, script: &str, change: Change) -> StateResult<()> {
     let state = redis_state(&faults.url(), None).await;
     let world = World::new(Fixture::begin(state, ManualClock::new(Millis(0))).await).await;
-    faults.before(script, change).await;
+    faults.change(script, change).await;
     let answer = world.call(script).await;
-    assert!(faults.has_happened().await, "{script} was not called");
+    assert!(faults.has_changed().await, "{script} was not called");
     answer
 }
 
@@ -40,9 +40,9 @@ async fn after(faults: &Faults, script: &str, change: &[&str]) -> StateResult<()
 async fn every_script_refuses_a_schedule_that_does_not_serve_and_another_history() {
     let Some(faults) = Faults::without_trials().await else { return };
     for script in all_scripts().iter().filter(|script| !UNGUARDED.contains(&script.as_str())) {
-        let foreign = after(&faults, script, &["HSET", "KEYS[1]", "replid", "another"]).await;
+        let foreign = after(&faults, script, (1, "replid", "another")).await;
         assert_eq!(foreign, Err(StateError::Foreign), "{script}");
-        let loading = after(&faults, script, &["HSET", "KEYS[1]", "state", "loading"]).await;
+        let loading = after(&faults, script, (1, "state", "loading")).await;
         let expected = if LOADING.contains(&script.as_str()) { Ok(()) } else { Err(StateError::NotLoaded) };
         assert_eq!(loading, expected, "{script}");
     }
@@ -52,11 +52,11 @@ async fn every_script_refuses_a_schedule_that_does_not_serve_and_another_history
 async fn what_a_leader_does_is_refused_at_each_step_once_it_is_none() {
     let Some(faults) = Faults::without_trials().await else { return };
     for script in ["clean_workers", "clean_seen"] {
-        let stale = after(&faults, script, &["HSET", "KEYS[2]", "n", "1"]).await;
+        let stale = after(&faults, script, (2, "n", "1")).await;
         assert_eq!(stale, Err(StateError::StaleToken), "{script}");
     }
     // Two replicas load the same run: what the later one adds is of its own loading only.
-    let other = after(&faults, "load_tasks", &["HSET", "KEYS[2]", "load", "another"]).await;
+    let other = after(&faults, "load_tasks", (2, "load", "another")).await;
     assert!(matches!(other, Err(StateError::Bug(_))), "{other:?}");
 }
 

@@ -38,6 +38,9 @@ pub enum Fails {
     FirstWrite,
 }
 
+/// Which of a script's keys, from 1; a field of that hash; what it is to hold.
+pub type Change = (usize, &'static str, &'static str);
+
 /// A call of a script: the command, and which table it is about.
 type Call = (String, String);
 
@@ -57,8 +60,9 @@ pub struct Trial {
     commands: HashMap<String, Command>,
     tried: HashMap<(String, Option<Call>, Option<Call>), u32>,
     raise: Option<(String, Fails)>,
-    /// A script, and a command that comes just before it.
-    before: Option<(String, Vec<String>)>,
+    /// A script that is to find something else in a field, for which key of its, and what it was.
+    change: Option<(String, Change)>,
+    undo: Option<redis::Cmd>,
     /// Whether scripts are tried at all.
     tries: bool,
     auditor: Option<(String, Arc<RedisState>)>,
@@ -91,7 +95,8 @@ impl Trial {
             commands: HashMap::new(),
             tried: HashMap::new(),
             raise: None,
-            before: None,
+            change: None,
+            undo: None,
             tries,
             auditor: None,
             findings: Findings::default(),
@@ -103,14 +108,21 @@ impl Trial {
         self.raise = Some((name.to_owned(), fails));
     }
 
-    /// When that script is met next, a command comes just before; `KEYS[1]` and `KEYS[2]` are the script's.
-    pub fn before(&mut self, name: &str, command: &[&str]) {
-        self.before = Some((name.to_owned(), command.iter().map(|word| (*word).to_owned()).collect()));
+    /// When that script is met next, it alone finds something else.
+    pub fn change(&mut self, name: &str, change: Change) {
+        self.change = Some((name.to_owned(), change));
     }
 
-    /// Whether nothing is left to come before a script.
-    pub fn has_happened(&self) -> bool {
-        self.before.is_none()
+    /// Whether nothing is left to be changed.
+    pub fn has_changed(&self) -> bool {
+        self.change.is_none()
+    }
+
+    /// The script has had its answer.
+    pub async fn settle(&mut self) {
+        if let Some(undo) = self.undo.take() {
+            undo.query_async::<()>(&mut self.server).await.unwrap();
+        }
     }
 
     /// Whether nothing is left to be raised.
@@ -134,18 +146,12 @@ impl Trial {
             return None;
         }
         let (name, text) = self.scripts.get(&words[1]).expect("it was loaded on this way").clone();
-        if let Some((_, command)) = self.before.take_if(|(wanted, _)| *wanted == name) {
-            let words: Vec<&[u8]> = command
-                .iter()
-                .map(|word| match word.as_str() {
-                    "KEYS[1]" => &words[3][..],
-                    "KEYS[2]" => &words[4][..],
-                    word => word.as_bytes(),
-                })
-                .collect();
-            let mut before = redis::Cmd::new();
-            before.arg(&words);
-            before.query_async::<()>(&mut self.server).await.unwrap();
+        if let Some((_, (key, field, value))) = self.change.take_if(|(wanted, _)| *wanted == name) {
+            // The keys begin behind their number.
+            let key = &words[2 + key][..];
+            let was: Vec<u8> = redis::Cmd::hget(key, field).query_async(&mut self.server).await.unwrap();
+            redis::Cmd::hset(key, field, value).query_async::<()>(&mut self.server).await.unwrap();
+            self.undo = Some(redis::Cmd::hset(key, field, was));
         }
         if !self.tries {
             return None;

@@ -61,6 +61,7 @@ async fn carry(client: TcpStream, server: TcpStream, trial: Arc<Mutex<Trial>>) {
             return;
         }
         let Some(answer) = message(&mut from_server).await else { return };
+        trial.settle().await;
         drop(trial);
         if !send(&mut to_client, &answer).await {
             return;
