@@ -17,5 +17,5 @@ if task[ACT] ~= '1' or run[2] ~= 'running' then
   return { 'INACTIVE', view(task, KEYS[4], ARGV[4]) }
 end
 task[ANS], task[ROUND], task[RSIG] = '1', ARGV[7], ARGV[8]
-local kept = write(KEYS[3], ARGV[3], ARGV[4], task, ARGV[9], KEYS[5], clock())
-return { 'DONE', view(task, KEYS[4], ARGV[4], kept) }
+local _, seen = view(task, KEYS[4], ARGV[4], '')
+return { 'DONE', write(KEYS[3], ARGV[3], ARGV[4], task, ARGV[9], KEYS[5], clock()), seen }

@@ -10,7 +10,7 @@ end
 if not holds(KEYS[2], ARGV[3], ARGV[4], clock()) then
   return { 'STALE' }
 end
-local gone = 0
+local gone, changed = {}, {}
 for i = 5, #ARGV do
   local known = redis.call('HGET', KEYS[3], ARGV[i])
   if known then
@@ -21,11 +21,14 @@ for i = 5, #ARGV do
       end
     end
     if #kept == 0 and not redis.call('ZSCORE', KEYS[4], last) then
-      redis.call('HDEL', KEYS[3], ARGV[i])
-      gone = gone + 1
-    else
-      redis.call('HSET', KEYS[3], ARGV[i], last .. table.concat(kept))
+      gone[#gone + 1] = ARGV[i]
+    elseif known ~= last .. table.concat(kept) then
+      changed[#changed + 1] = ARGV[i]
+      changed[#changed + 1] = last .. table.concat(kept)
     end
   end
 end
-return { 'COUNT', int(gone) }
+if #changed > 0 then
+  redis.call('HSET', KEYS[3], unpack(changed))
+end
+return { 'COUNT', int(#gone > 0 and redis.call('HDEL', KEYS[3], unpack(gone)) or 0) }

@@ -10,11 +10,10 @@ end
 if not holds(KEYS[2], ARGV[3], ARGV[4], clock()) then
   return { 'STALE' }
 end
-local gone = 0
+local dead = {}
 for i = 5, #ARGV do
   if redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1 and not live_member(KEYS[3], KEYS[4], KEYS[5], ARGV[i]) then
-    redis.call('HDEL', KEYS[3], ARGV[i])
-    gone = gone + 1
+    dead[#dead + 1] = ARGV[i]
   end
 end
-return { 'COUNT', int(gone) }
+return { 'COUNT', int(#dead > 0 and redis.call('HDEL', KEYS[3], unpack(dead)) or 0) }

@@ -13,22 +13,20 @@ end
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return { 'NO' }
 end
-local pending, fields = tonumber(ARGV[6]), tonumber(ARGV[7])
+local now, pending, fields = int(clock()), tonumber(ARGV[6]), tonumber(ARGV[7])
 for i = 8, 7 + pending do
   redis.call('RPUSH', KEYS[3], ARGV[i])
 end
-local phase
+local field = {}
 for i = 8 + pending, 7 + pending + 2 * fields, 2 do
   redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
-  if ARGV[i] == 'ph' then
-    phase = ARGV[i + 1]
-  end
+  field[ARGV[i]] = ARGV[i + 1]
 end
 redis.call('HSET', KEYS[2], 'load', ARGV[5])
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[3])
-if phase == 'running' then
-  rank(KEYS[5], KEYS[2], ARGV[3])
+if field.ph == 'running' then
+  rank_as(KEYS[5], ARGV[3], field.av, field.cores, field.committed, field.ng, field.prio, field.itp)
 end
 local at = { tasks = KEYS[6], live = KEYS[7], active = KEYS[8], connections = KEYS[9], wtt = KEYS[10] }
-add_tasks(at, ARGV[3], 8 + pending + 2 * fields)
+add_tasks(at, ARGV[3], 8 + pending + 2 * fields, now)
 return { 'YES' }

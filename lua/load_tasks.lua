@@ -10,5 +10,6 @@ end
 if redis.call('HGET', KEYS[2], 'load') ~= ARGV[4] then
   return { 'NO' }
 end
-add_tasks({ tasks = KEYS[3], live = KEYS[4], active = KEYS[5], connections = KEYS[6], wtt = KEYS[7] }, ARGV[3], 5)
+local at = { tasks = KEYS[3], live = KEYS[4], active = KEYS[5], connections = KEYS[6], wtt = KEYS[7] }
+add_tasks(at, ARGV[3], 5, int(clock()))
 return { 'YES' }

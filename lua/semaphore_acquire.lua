@@ -12,34 +12,39 @@ if refused then
   return refused
 end
 local now = clock()
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', int(now))
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) or held_until(KEYS[3], now) then
-  return { 'BUSY' }
+-- Expired slots go last, whatever is answered.
+local function answer(...)
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', int(now))
+  return { ... }
+end
+if redis.call('ZCOUNT', KEYS[2], '(' .. int(now), '+inf') >= tonumber(ARGV[4]) or held_until(KEYS[3], now) then
+  return answer('BUSY')
 end
 local message = redis.call('HGET', KEYS[4], ARGV[6])
 if message then
-  return { 'BLOCKED', message }
+  return answer('BLOCKED', message)
 end
 local member, seen = live_member(KEYS[5], KEYS[6], KEYS[8], ARGV[6])
 if member then
   local id, n = of_member(member)
   if id ~= ARGV[10] then
-    return { 'LOOK', id }
+    return answer('LOOK', id)
   end
   local task = held(KEYS[10], n)
   local what, seconds = standing(task, seen, ARGV[7], now)
   if what == 'duplicate' then
-    return { 'DUPLICATE', int(seconds), member, cmsgpack.pack(task), seen }
+    return answer('DUPLICATE', int(seconds), member, cmsgpack.pack(task), seen)
   end
   if what == 'unanswered' then
     local packed = cmsgpack.pack(task)
     deliver(KEYS[10], n, task)
-    return { 'REPEATED', member, packed, seen }
+    return answer('REPEATED', member, packed, seen)
   end
 end
 if tonumber(redis.call('HGET', KEYS[7], ARGV[8]) or '0') >= tonumber(ARGV[9]) then
-  return { 'MACHINE' }
+  return answer('MACHINE')
 end
-redis.call('ZADD', KEYS[2], int(now + tonumber(ARGV[5])), ARGV[3])
 -- One text: a thousand small ones cost more than what they say.
-return { 'OPEN', redis.call('HGET', KEYS[9], ARGV[6]) or '', table.concat(redis.call('HVALS', KEYS[8]), '\n') }
+local known, rows = redis.call('HGET', KEYS[9], ARGV[6]) or '', table.concat(redis.call('HVALS', KEYS[8]), '\n')
+redis.call('ZADD', KEYS[2], int(now + tonumber(ARGV[5])), ARGV[3])
+return answer('OPEN', known, rows)

@@ -11,20 +11,23 @@ end
 if ARGV[4] ~= '' and not holds(KEYS[4], ARGV[4], ARGV[5], clock()) then
   return { 'STALE' }
 end
-local run = redis.call('HMGET', KEYS[2], 'ph', 'av')
+local run = redis.call('HMGET', KEYS[2], 'ph', 'av', 'cores', 'committed', 'ng', 'prio', 'itp')
 if not run[1] then
   return { 'NO' }
 end
-if ARGV[6] ~= '' and tonumber(ARGV[6]) > tonumber(run[2]) then
-  redis.call('HSET', KEYS[2], 'av', ARGV[6], 'ng', ARGV[7], 'prio', ARGV[8])
+local av, ng, prio, itp = run[2], run[5], run[6], run[7]
+if ARGV[6] ~= '' and tonumber(ARGV[6]) > tonumber(av) then
+  av, ng, prio = ARGV[6], ARGV[7], ARGV[8]
+  redis.call('HSET', KEYS[2], 'av', av, 'ng', ng, 'prio', prio)
 end
 if ARGV[9] ~= '' then
-  redis.call('HSET', KEYS[2], 'itp', ARGV[9])
+  itp = ARGV[9]
+  redis.call('HSET', KEYS[2], 'itp', itp)
 end
 if run[1] == 'running' then
   if ARGV[10] ~= '' then
     redis.call('HSET', KEYS[2], 'nps', ARGV[10], 'gpm', ARGV[11])
   end
-  rank(KEYS[3], KEYS[2], ARGV[3])
+  rank_as(KEYS[3], ARGV[3], av, run[3], run[4], ng, prio, itp)
 end
 return { 'YES' }

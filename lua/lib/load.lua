@@ -2,8 +2,7 @@
 
 -- Adds what ARGV holds from `from` on, six for each task: number, 1 if active, 1 if it has a worker, remote address, short
 -- worker name, the packed task. Nobody is dead for having been asleep: clocks start afresh.
-local function add_tasks(at, id, from)
-  local now = int(clock())
+local function add_tasks(at, id, from, now)
   for i = from, #ARGV, 6 do
     local n = ARGV[i]
     if redis.call('HSETNX', at.tasks, n, ARGV[i + 5]) == 1 and ARGV[i + 1] == '1' then

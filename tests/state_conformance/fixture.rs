@@ -14,7 +14,7 @@ use shoal::domain::task::{BodyDigest, SpsaRound, TaskWorker};
 use shoal::state::memory::MemoryState;
 use shoal::state::redis::{RedisSettings, RedisState, RedisUrl};
 use shoal::state::*;
-use shoal::sys::clock::ManualClock;
+use shoal::sys::clock::{Clock, ManualClock};
 use shoal::sys::random;
 
 use super::twin::Twin;
@@ -41,19 +41,23 @@ impl Fixture {
     pub async fn cluster() -> Option<Self> {
         let clock = ManualClock::new(START);
         let url = RedisServer::shared_cluster()?.url().replacen("redis://", "redis+cluster://", 1);
-        let state = redis_state(url.trim_end_matches('/'), &clock).await;
+        let state = redis_state(url.trim_end_matches('/'), Some(&clock)).await;
         Some(Self::begin(state, clock).await)
     }
 
     /// In a process's memory and on a real Redis at once, every answer compared.
     pub async fn twin() -> Option<Self> {
-        let clock = ManualClock::new(START);
-        let state = redis_state(&RedisServer::shared()?.url(), &clock).await;
-        let model = Arc::new(MemoryState::new(Arc::new(clock.clone())));
-        Some(Self::begin(Arc::new(Twin::new(model, state)), clock).await)
+        Some(Self::twin_at(&RedisServer::shared()?.url()).await)
     }
 
-    async fn begin(state: Arc<dyn SchedulingState>, clock: ManualClock) -> Self {
+    pub async fn twin_at(url: &str) -> Self {
+        let clock = ManualClock::new(START);
+        let state = redis_state(url, Some(&clock)).await;
+        let model = Arc::new(MemoryState::new(Arc::new(clock.clone())));
+        Self::begin(Arc::new(Twin::new(model, state)), clock).await
+    }
+
+    pub async fn begin(state: Arc<dyn SchedulingState>, clock: ManualClock) -> Self {
         assert!(state.set_generation(G, LoadState::Loading).await.unwrap());
         assert!(state.set_generation(G, LoadState::Loaded).await.unwrap());
         Self { state, clock }
@@ -140,8 +144,8 @@ impl Fixture {
     }
 }
 
-/// A schedule of its own on a server, with a clock that moves when told to.
-pub async fn redis_state(url: &str, clock: &ManualClock) -> Arc<RedisState> {
+/// A schedule of its own on a server, by the server's clock or one that moves when told to.
+pub async fn redis_state(url: &str, clock: Option<&ManualClock>) -> Arc<RedisState> {
     let settings = RedisSettings {
         url: RedisUrl::new(url).unwrap(),
         prefix: format!("test-{}", random::identity()),
@@ -149,7 +153,8 @@ pub async fn redis_state(url: &str, clock: &ManualClock) -> Arc<RedisState> {
         deadline: Duration::from_secs(30),
         pool: 4,
     };
-    RedisState::with_clock(&settings, Some(Arc::new(clock.clone()))).await.unwrap()
+    let clock = clock.map(|clock| Arc::new(clock.clone()) as Arc<dyn Clock>);
+    RedisState::with_clock(&settings, clock).await.unwrap()
 }
 
 pub fn load(kind: RunKind, num_games: u64) -> RunLoad {

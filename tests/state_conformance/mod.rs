@@ -32,14 +32,28 @@ macro_rules! on_every_state {
                 }
             )+
         }
+        pub mod on_faults {
+            /// All of them, each in a schedule of its own.
+            pub async fn each(faults: &crate::state_conformance::faults::Faults) {
+                $( super::$name(faults.fixture().await).await; )+
+            }
+        }
     };
 }
 
+mod calls;
 mod claims;
+mod faults;
 mod fixture;
+mod full;
+mod guards;
+mod heartbeats;
 mod leases;
 mod model;
 mod phases;
+mod picture;
 mod reports;
 mod server;
+mod trial;
 mod twin;
+mod way;

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use shoal::domain::ids::*;
 use shoal::domain::results::Stats;
 use shoal::domain::run::{Counters, Phase, RunKind, RunOperation};
@@ -14,6 +16,7 @@ use shoal::domain::task::{TaskRecord, TaskWorker};
 use shoal::state::*;
 use shoal::sys::random;
 
+use super::faults::Faults;
 use super::fixture::*;
 
 const LIMIT: u32 = 2;
@@ -449,6 +452,15 @@ impl Model {
             assert_eq!(self.f.state.audit(view.id).await.unwrap(), [""; 0]);
         }
         assert_eq!(self.f.state.audit_structures().await.unwrap(), [""; 0]);
+    }
+}
+
+/// Histories that are the same each time, with a fault at every call of every script.
+pub async fn some_histories(faults: &Faults, number: usize) {
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..number {
+        let steps = steps().new_tree(&mut runner).unwrap().current();
+        follow(faults.fixture().await, steps).await;
     }
 }
 

@@ -11,6 +11,7 @@ use super::fixture::*;
 on_every_state!(
     a_phase_is_flipped_once_and_stops_the_run,
     a_run_leaves_when_it_is_finished_and_closed,
+    a_run_with_an_active_task_stays,
     a_fold_is_committed_by_compare_and_set,
     the_audit_finds_nothing_in_a_healthy_run,
 );
@@ -91,6 +92,17 @@ async fn a_run_leaves_when_it_is_finished_and_closed(f: Fixture) {
     assert_eq!(f.close_slice(run, &ours, 1).await.unwrap().remaining, 0);
     let census = f.state.census().await.unwrap();
     assert_eq!((census.runs, census.active_tasks, census.dirty), (0, 0, 0));
+}
+
+async fn a_run_with_an_active_task_stays(f: Fixture) {
+    let run = f.run(RunKind::Games, 1000).await;
+    f.claim(run, &worker(1, 0), 100).await;
+    let ours = operation();
+    f.phase(run, Phase::Running, Phase::Finishing, &ours).await;
+    f.phase(run, Phase::Finishing, Phase::Finished, &ours).await;
+    assert!(!f.state.unload_run(G, run).await.unwrap());
+    f.close_slice(run, &ours, 10).await.unwrap();
+    assert!(f.state.unload_run(G, run).await.unwrap());
 }
 
 async fn a_fold_is_committed_by_compare_and_set(f: Fixture) {

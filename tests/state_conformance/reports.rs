@@ -21,6 +21,7 @@ on_every_state!(
     only_the_leader_closes_the_dead_and_only_the_dead,
     a_foreign_task_is_nobodys_business,
     a_closed_and_durable_task_leaves,
+    an_older_acknowledgement_changes_nothing,
     dirty_documents_are_found_by_age,
 );
 
@@ -302,4 +303,24 @@ async fn dirty_documents_are_found_by_age(f: Fixture) {
     f.ack_all().await;
     let clean = peek(None, None, 10).await.unwrap();
     assert_eq!((clean.tasks.len(), clean.runs.len()), (0, 0));
+}
+
+async fn an_older_acknowledgement_changes_nothing(f: Fixture) {
+    let run = f.run(RunKind::Sprt { batch_size: 1 }, 1000).await;
+    let mine = worker(1, 0);
+    let key = f.claim(run, &mine, 100).await.task.record.key;
+    for games in [2, 4] {
+        f.update(key, &mine, drawn(games)).await;
+    }
+    let view = f.view(run).await;
+    let task = |version| DurableAck::Task { key, version: Version(version), told: true };
+    f.state.ack_dirty(G, &[task(3), DurableAck::Run(run, view.version, 1)]).await.unwrap();
+    f.state.ack_dirty(G, &[task(2), DurableAck::Run(run, Version(1), 0)]).await.unwrap();
+    let TaskLookup::Found { task, .. } = f.state.read_task(key).await.unwrap() else { panic!() };
+    assert!(task.is_durable());
+    assert_eq!(f.view(run).await.durable, view.version);
+    // The position, too: what was folded durably doesn't come back into the tail.
+    f.update(key, &mine, drawn(6)).await;
+    let TaskLookup::Found { task, .. } = f.state.read_task(key).await.unwrap() else { panic!() };
+    assert_eq!(task.record.tail.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2, 3]);
 }

@@ -65,7 +65,7 @@ async fn a_new_generation_takes_what_older_ones_left() {
 async fn an_emptied_server_is_not_loaded_and_another_history_is_foreign() {
     let Some(server) = RedisServer::start(Variant::Standalone) else { return };
     let clock = ManualClock::new(Millis(0));
-    let state = redis_state(&server.url(), &clock).await;
+    let state = redis_state(&server.url(), Some(&clock)).await;
     assert_eq!(state.generation().await.unwrap(), None);
     assert!(state.set_generation(G, LoadState::Loading).await.unwrap());
     assert!(state.set_generation(G, LoadState::Loaded).await.unwrap());
