@@ -64,19 +64,33 @@ if batch then
   remaining = math.ceil(remaining / unit) * unit
 end
 local size = math.min(tonumber(ARGV[12]), remaining)
-
--- Everything is checked; from here on nothing can fail.
 local n = run[6]
 local new = ARGV[3] .. '/' .. string.format('%010d', tonumber(n))
 local cores, committed = int(tonumber(run[9]) + tonumber(ARGV[8])), int(tonumber(run[5]) + size)
+local workers, version = int(tonumber(run[8]) + 1), int(tonumber(run[11]) + 1)
+local there, played
+if old then
+  played = games_of(counts(old[STATS]))
+  -- Of this run, as they will be then.
+  there = old_id == ARGV[3] and { workers, cores, committed, version, run[1], run[2], run[4], run[14], run[12] }
+    or aggregates(old_keys.run)
+end
+-- What the worker has seen: the latest run, then each of them once.
+local known = redis.call('HGET', KEYS[8], ARGV[5])
+local runs = known and string.sub(known, 25) or ''
+if not string.find(runs, ARGV[3], 1, true) then
+  runs = runs .. ' ' .. ARGV[3]
+end
+
+-- Everything is read and checked; from here on nothing can fail.
 redis.call('HSET', KEYS[11],
   'nt', int(tonumber(n) + 1),
   'ns', int(tonumber(run[7]) + size),
-  'workers', int(tonumber(run[8]) + 1),
+  'workers', workers,
   'cores', cores,
   'committed', committed,
   'total', int(tonumber(run[10]) + size),
-  'v', int(tonumber(run[11]) + 1),
+  'v', version,
   'w', ARGV[14])
 rank_as(KEYS[7], ARGV[3], run[2], cores, committed, run[4], run[14], run[12])
 local at = int(now)
@@ -89,17 +103,11 @@ redis.call('ZADD', KEYS[5], at, new)
 redis.call('HINCRBY', KEYS[6], ARGV[9], 1)
 local answer = { 'CLAIMED', new, kept, at, run[12], run[13] }
 if old then
-  release(old_keys, old_id, old_n, member, old, games_of(counts(old[STATS])), ARGV[15])
+  release(old_keys, there, old_id, old_n, member, old, played, ARGV[15])
   close(old, now, 'stale', '', ARGV[16])
   answer[7], answer[8], answer[9] = member, write(old_keys.tasks, old_n, member, old, ARGV[15], KEYS[10], now), at
 end
 redis.call('HSET', KEYS[4], ARGV[5], new)
--- What the worker has seen: the latest run, then each of them once.
-local known = redis.call('HGET', KEYS[8], ARGV[5])
-local runs = known and string.sub(known, 25) or ''
-if not string.find(runs, ARGV[3], 1, true) then
-  runs = runs .. ' ' .. ARGV[3]
-end
 redis.call('HSET', KEYS[8], ARGV[5], ARGV[3] .. runs)
 redis.call('ZREM', KEYS[9], ARGV[13])
 return answer

@@ -22,7 +22,7 @@ local answer = { 'CLOSED', int(redis.call('ZCARD', KEYS[4]) - #slice) }
 for _, n in ipairs(slice) do
   local member = ARGV[3] .. '/' .. string.format('%010d', tonumber(n))
   local task = held(KEYS[3], n)
-  release(at, ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
+  release(at, aggregates(KEYS[2]), ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
   close(task, now, '', '', '')
   local kept = write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now)
   local last = #answer

@@ -36,7 +36,7 @@ if task[ACT] ~= '1' or run[2] ~= 'running' then
   return { 'INACTIVE', view(task, KEYS[6], member) }
 end
 local at = { run = KEYS[2], live = KEYS[4], ranking = KEYS[5], active = KEYS[6], connections = KEYS[7] }
-release(at, ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
+release(at, aggregates(KEYS[2]), ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
 close(task, now, ARGV[7], ARGV[8], ARGV[9])
 local kept = write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now)
 return { 'DONE', view(task, KEYS[6], member, kept) }

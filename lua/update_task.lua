@@ -34,9 +34,9 @@ local alive = task[ACT] == '1' and run[2] == 'running'
 if known(task[DIG], ARGV[9]) then
   if alive then
     -- A repetition counts for nothing, but it is a sign of life. The answer shows the task as it was.
-    local packed, seen = view(task, KEYS[7], member)
+    local answer = fold_view(KEYS[2], KEYS[3], { 'REPEATED', '1', view(task, KEYS[7], member) })
     redis.call('ZADD', KEYS[7], int(now), member)
-    return fold_view(KEYS[2], KEYS[3], { 'REPEATED', '1', packed, seen })
+    return answer
   end
   return fold_view(KEYS[2], KEYS[3], { 'REPEATED', '0', view(task, KEYS[7], member) })
 end
@@ -85,13 +85,16 @@ if not wrong then
 end
 local at = { run = KEYS[2], live = KEYS[5], ranking = KEYS[6], active = KEYS[7], connections = KEYS[8] }
 if wrong then
-  release(at, ARGV[3], n, member, task, before, write_id)
+  release(at, aggregates(KEYS[2]), ARGV[3], n, member, task, before, write_id)
   close(task, now, '', '', '')
   local kept = write(KEYS[4], n, member, task, write_id, KEYS[9], now)
   return { 'REFUSED', wrong, int(before), view(task, KEYS[7], member, kept) }
 end
 
--- Everything is checked; from here on nothing can fail.
+local complete = games >= tonumber(task[NG])
+local there = complete and aggregates(KEYS[2])
+-- What is numbered up to the record's position isn't pending any more.
+local entries = run[6] ~= run[9] and waiting(KEYS[3]) or {}
 for i = 1, 10 do
   results[i] = int(results[i])
 end
@@ -106,18 +109,21 @@ elseif tuning and task[ROUND] ~= '' and task[RSIG] == ARGV[17] then
   -- Without an outstanding round, or with another round's checksum, the games count and nothing else.
   entry = 'p|' .. task[ROUND] .. '|' .. ARGV[14] .. '|' .. ARGV[15] .. '|' .. ARGV[16]
 end
-local sequence = run[6]
+local sequence, version, sums = run[6], int(tonumber(run[5]) + 1), table.concat(results, ',')
+
+-- Everything is read and checked; from here on nothing can fail.
 if entry then
   sequence = int(tonumber(sequence) + 1)
   entry = sequence .. '|' .. entry
   redis.call('RPUSH', KEYS[3], entry)
+  if #entries < 1000 then
+    entries[#entries + 1] = entry
+  end
 end
-local sums = table.concat(results, ',')
-redis.call('HSET', KEYS[2], 'res', sums, 'lu', int(now), 'v', int(tonumber(run[5]) + 1), 'w', write_id,
-  'seq', sequence)
-local complete = games >= tonumber(task[NG])
+redis.call('HSET', KEYS[2], 'res', sums, 'lu', int(now), 'v', version, 'w', write_id, 'seq', sequence)
 if complete then
-  release(at, ARGV[3], n, member, task, games, write_id)
+  there[4] = version
+  release(at, there, ARGV[3], n, member, task, games, write_id)
 else
   redis.call('ZADD', KEYS[7], int(now), member)
 end
@@ -140,5 +146,4 @@ end
 -- The report and the closing are one step, hence one version.
 local kept = write(KEYS[4], n, member, task, write_id, KEYS[9], now)
 local answer = { 'ACCEPTED', complete and '0' or '1', kept, int(now) }
--- What is numbered up to the record's position isn't pending any more.
-return add_fold(answer, { run[3], run[2], run[8], run[9], run[10], sums }, sequence ~= run[9] and KEYS[3])
+return add_fold(answer, { run[3], run[2], run[8], run[9], run[10], sums }, entries)
