@@ -4,7 +4,7 @@ use super::Farm;
 use super::documents::log_entry;
 use super::error::{ServiceError, ServiceResult};
 use crate::domain::action::{Action, Event};
-use crate::domain::ids::ShortWorkerName;
+use crate::domain::ids::{Millis, ShortWorkerName};
 use crate::domain::names::is_short_worker_name;
 use crate::store::WorkerBlock;
 use crate::sys::random;
@@ -34,17 +34,21 @@ impl Farm {
         let message: String = reason.trim_end().chars().take(MAX_REASON_CHARS).collect();
         for _ in 0..TRIES {
             let before = self.store.worker(&name).await?;
+            // Later than the change before, so that the log has them in their order, whoever's clock is ahead.
+            let earliest =
+                before.as_ref().map_or(Millis(0), |before| Millis(before.last_updated.0.saturating_add(1)));
+            let time = self.now().max(earliest);
             let block = WorkerBlock {
                 id: before.as_ref().map_or_else(random::object_id, |block| block.id),
                 name: name.clone(),
                 blocked,
                 message: message.clone(),
-                last_updated: self.now(),
+                last_updated: time,
             };
             let changed = before.as_ref().is_some_and(|block| block.blocked) != blocked;
             let entries = if changed {
                 let event = Event::BlockWorker { worker: name.clone(), blocked };
-                vec![log_entry(&Action::by(actor.to_owned(), event), self.now())]
+                vec![log_entry(&Action::by(actor.to_owned(), event), time)]
             } else {
                 Vec::new()
             };
@@ -86,7 +90,9 @@ impl Farm {
     pub(super) async fn note_blocked_request(&self, name: &ShortWorkerName) -> ServiceResult<()> {
         match self.store.worker(name).await? {
             Some(before) if before.blocked => {
-                let block = WorkerBlock { last_updated: self.now(), ..before.clone() };
+                // Never back: the next change is dated after it.
+                let last_updated = self.now().max(before.last_updated);
+                let block = WorkerBlock { last_updated, ..before.clone() };
                 // A block that is changed meanwhile must not come back by this.
                 self.store.change_worker(&block, Some(&before), &[]).await?;
             }
