@@ -4,10 +4,7 @@
 --         task number, version, 1 if somebody waits for it to answer the worker; or R, place, run version, position, ""
 -- Returns YES
 -- Keeps   I6, P8. Old and repeated acknowledgements change nothing: versions known to be durable only increase.
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard task
 for i = 3, #ARGV, 5 do
   local run, tasks = KEYS[3 + 2 * ARGV[i + 1]], KEYS[4 + 2 * ARGV[i + 1]]
   if ARGV[i] == 'R' then

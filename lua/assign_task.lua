@@ -9,11 +9,7 @@
 -- Returns LOCKED | BLOCKED message | DUPLICATE seconds member task seen | MACHINE | STALERUN | NOGAMES | REPEATED member task seen |
 --         CLAIMED member task seen itp record (member stale seen)? | LOOK run: call again with that run's keys
 -- Keeps   I1, I2, I8, I13, I20: the only place that hands out numbers and openings.
-local refused = guard(false)
-if refused then
-  return refused
-end
-local now = clock()
+--@ guard clock int held_until live task rank
 if held_until(KEYS[2], now) then
   return { 'LOCKED' }
 end
@@ -24,6 +20,7 @@ end
 local member, seen = live_member(KEYS[4], KEYS[5], KEYS[7], ARGV[5])
 local old, old_id, old_n, old_keys
 if member then
+  --@ member standing
   old_id, old_n = of_member(member)
   if old_id == ARGV[3] then
     old_keys = { run = KEYS[11], tasks = KEYS[12], live = KEYS[13] }
@@ -70,6 +67,7 @@ local cores, committed = int(tonumber(run[9]) + tonumber(ARGV[8])), int(tonumber
 local workers, version = int(tonumber(run[8]) + 1), int(tonumber(run[11]) + 1)
 local there, played
 if old then
+  --@ counts aggregates
   played = games_of(counts(old[STATS]))
   -- Of this run, as they will be then.
   there = old_id == ARGV[3] and { workers, cores, committed, version, run[1], run[2], run[4], run[14], run[12] }
@@ -103,6 +101,7 @@ redis.call('ZADD', KEYS[5], at, new)
 redis.call('HINCRBY', KEYS[6], ARGV[9], 1)
 local answer = { 'CLAIMED', new, kept, at, run[12], run[13] }
 if old then
+  --@ write release
   release(old_keys, there, old_id, old_n, member, old, played, ARGV[15])
   close(old, now, 'stale', '', ARGV[16])
   answer[7], answer[8], answer[9] = member, write(old_keys.tasks, old_n, member, old, ARGV[15], KEYS[10], now), at

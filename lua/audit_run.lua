@@ -3,10 +3,7 @@
 -- ARGV    1 generation, 2 clock (unused), 3 run
 -- Returns NORUN | AUDIT next_start, 23 fields of the run, (number task seen or "")*
 -- Costs   grow with the run's active tasks; the leader asks for one random run a minute.
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard int run_view
 local start = redis.call('HGET', KEYS[2], 'ns')
 if not start then
   return { 'NORUN' }

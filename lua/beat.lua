@@ -3,10 +3,7 @@
 -- ARGV    1 generation, 2 clock, 3 task number, 4 member, 5 unique key, 6 username
 -- Returns NORUN | NOTASK next | MISMATCH field stored | ALIVE 1 or 0
 -- Keeps   I14: `active` holds active tasks only. Its cost depends on nothing but the task's size.
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard int task identify
 local run = redis.call('HMGET', KEYS[2], 'nt', 'ph')
 local task, absent = identify(run[1], KEYS[3], ARGV[3], ARGV[5], ARGV[6])
 if absent then
@@ -15,7 +12,8 @@ end
 if task[ACT] ~= '1' or run[2] ~= 'running' then
   return { 'ALIVE', '0' }
 end
-redis.call('ZADD', KEYS[4], int(clock()), ARGV[4])
+--@ clock
+redis.call('ZADD', KEYS[4], int(now), ARGV[4])
 -- Who knows of the task has had the answer to its claim.
 if task[ANS] ~= '1' then
   task[ANS] = '1'

@@ -4,10 +4,7 @@
 --         9 write id
 -- Returns NORUN | NOTASK next | MISMATCH field stored | INACTIVE task seen | DONE task seen
 -- Keeps   I10: a later round replaces an earlier one, whose result then counts as games only.
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard int task identify view
 local run = redis.call('HMGET', KEYS[2], 'nt', 'ph')
 local task, absent = identify(run[1], KEYS[3], ARGV[3], ARGV[5], ARGV[6])
 if absent then
@@ -18,4 +15,5 @@ if task[ACT] ~= '1' or run[2] ~= 'running' then
 end
 task[ANS], task[ROUND], task[RSIG] = '1', ARGV[7], ARGV[8]
 local _, seen = view(task, KEYS[4], ARGV[4], '')
-return { 'DONE', write(KEYS[3], ARGV[3], ARGV[4], task, ARGV[9], KEYS[5], clock()), seen }
+--@ clock write
+return { 'DONE', write(KEYS[3], ARGV[3], ARGV[4], task, ARGV[9], KEYS[5], now), seen }

@@ -2,10 +2,7 @@
 -- KEYS    1 generation (hash), 2 blocked (hash)
 -- ARGV    1 generation, 2 clock (unused), 3 short worker name, 4 1 to block, 0 to end it, 5 message
 -- Returns YES
-local refused = guard(true)
-if refused then
-  return refused
-end
+--@ guard_loading
 if ARGV[4] == '1' then
   redis.call('HSET', KEYS[2], ARGV[3], ARGV[5])
 else

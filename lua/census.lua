@@ -3,10 +3,7 @@
 --         8 ranking (hash)
 -- ARGV    1 generation, 2 clock (unused)
 -- Returns CENSUS runs active addresses connections workers slots dirty (name member)* of live names
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard int live
 local connections = 0
 for _, open in ipairs(redis.call('HVALS', KEYS[4])) do
   connections = connections + tonumber(open)

@@ -3,11 +3,8 @@
 -- ARGV    1 generation, 2 clock, 3 4 the leader's token, then short worker names
 -- Returns STALE | COUNT n
 -- Keeps   I7, I11.
-local refused = guard(false)
-if refused then
-  return refused
-end
-if not holds(KEYS[2], ARGV[3], ARGV[4], clock()) then
+--@ guard clock int holds live
+if not holds(KEYS[2], ARGV[3], ARGV[4], now) then
   return { 'STALE' }
 end
 local dead = {}

@@ -4,11 +4,7 @@
 -- ARGV    1 generation, 2 clock, 3 run, 4 id of the operation, 5 at most so many, 6 write id
 -- Returns STALE | CLOSED remaining (member task seen)*
 -- Keeps   P3: only the operation that is under way closes; every slice can be repeated.
-local refused = guard(false)
-if refused then
-  return refused
-end
-local now = clock()
+--@ guard clock int task write counts rank aggregates release
 local run = redis.call('HMGET', KEYS[2], 'ph', 'opid')
 if not run[1] then
   return { 'CLOSED', '0' }

@@ -6,24 +6,22 @@
 --         still counts as dead, 12 13 the leader's token
 -- Returns NORUN | NOTASK next | MISMATCH field stored | STALE | STILL | INACTIVE task seen | DONE task seen
 -- Keeps   I6, I7: only the leader declares tasks dead, and only those that still are.
-local refused = guard(false)
-if refused then
-  return refused
-end
-local now = clock()
-local run = redis.call('HMGET', KEYS[2], 'nt', 'ph')
+--@ guard clock task aggregates
+local run = aggregates(KEYS[2])
 local n, member = ARGV[4], ARGV[5]
 local task, absent
 if ARGV[10] == 'given' then
-  task, absent = identify(run[1], KEYS[3], n, ARGV[11], ARGV[12])
+  --@ identify
+  task, absent = identify(run[10], KEYS[3], n, ARGV[11], ARGV[12])
   if absent then
     return absent
   end
 else
+  --@ holds
   if not holds(KEYS[9], ARGV[12], ARGV[13], now) then
     return { 'STALE' }
   end
-  task = run[1] and held(KEYS[3], n)
+  task = run[10] and held(KEYS[3], n)
   if not task then
     return { 'NORUN' }
   end
@@ -32,11 +30,12 @@ else
     return { 'STILL' }
   end
 end
-if task[ACT] ~= '1' or run[2] ~= 'running' then
+if task[ACT] ~= '1' or run[5] ~= 'running' then
+  --@ view
   return { 'INACTIVE', view(task, KEYS[6], member) }
 end
+--@ int counts rank release write
 local at = { run = KEYS[2], live = KEYS[4], ranking = KEYS[5], active = KEYS[6], connections = KEYS[7] }
-release(at, aggregates(KEYS[2]), ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
+release(at, run, ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
 close(task, now, ARGV[7], ARGV[8], ARGV[9])
-local kept = write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now)
-return { 'DONE', view(task, KEYS[6], member, kept) }
+return { 'DONE', write(KEYS[3], n, member, task, ARGV[6], KEYS[8], now), task[LU] }

@@ -3,10 +3,7 @@
 -- ARGV    1 generation, 2 clock (unused), 3 position it started from, 4 position it reached, 5 record, 6 write id
 -- Returns NORUN | MOVED position | COMMITTED
 -- Keeps   I9, I10: entries are folded once, in order.
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard int
 local run = redis.call('HMGET', KEYS[2], 'pos', 'seq', 'v')
 if not run[1] then
   return { 'NORUN' }

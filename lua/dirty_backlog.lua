@@ -2,9 +2,6 @@
 -- KEYS    1 generation (hash), 2 dirty (zset)
 -- ARGV    1 generation, 2 clock (unused)
 -- Returns BACKLOG n [ms]
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard int
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 return { 'BACKLOG', int(redis.call('ZCARD', KEYS[2])), first[2] or '' }

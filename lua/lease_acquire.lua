@@ -4,7 +4,7 @@
 -- Returns HELD g n | TAKEN holder g n expires
 -- Keeps   I2: tokens (g, n) only increase. The counter begins at the server's time in microseconds, so that they do even
 --         where the counter itself was lost. P4: one holder at a time.
-local now = clock()
+--@ clock int
 local there = redis.call('HMGET', KEYS[2], 'holder', 'g', 'n', 'expires')
 if there[1] and tonumber(there[4]) > now then
   if there[1] ~= ARGV[3] then

@@ -2,7 +2,8 @@
 -- KEYS    1 generation (hash, not looked at), 2 lease (hash)
 -- ARGV    1 unused, 2 clock
 -- Returns HELD holder g n expires | FREE
-if not held_until(KEYS[2], clock()) then
+--@ clock held_until
+if not held_until(KEYS[2], now) then
   return { 'FREE' }
 end
 local there = redis.call('HMGET', KEYS[2], 'holder', 'g', 'n', 'expires')

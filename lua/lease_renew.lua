@@ -3,7 +3,7 @@
 -- ARGV    1 unused, 2 clock, 3 g, 4 n, 5 time to live in ms
 -- Returns YES | NO
 -- Keeps   I7: a stale holder changes nothing.
-local now = clock()
+--@ clock int holds
 if not holds(KEYS[2], ARGV[3], ARGV[4], now) then
   return { 'NO' }
 end

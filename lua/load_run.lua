@@ -6,14 +6,11 @@
 -- Returns YES | NO (it is here already)
 -- Keeps   I14, I15. A rebuild loads before the generation is declared loaded, and may add tasks in slices by load_tasks;
 --         whoever loads into a schedule that serves sends all tasks with this.
-local refused = guard(true)
-if refused then
-  return refused
-end
+--@ guard_loading clock int rank load
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return { 'NO' }
 end
-local now, pending, fields = int(clock()), tonumber(ARGV[6]), tonumber(ARGV[7])
+local pending, fields = tonumber(ARGV[6]), tonumber(ARGV[7])
 for i = 8, 7 + pending do
   redis.call('RPUSH', KEYS[3], ARGV[i])
 end
@@ -28,5 +25,5 @@ if field.ph == 'running' then
   rank_as(KEYS[5], ARGV[3], field.av, field.cores, field.committed, field.ng, field.prio, field.itp)
 end
 local at = { tasks = KEYS[6], live = KEYS[7], active = KEYS[8], connections = KEYS[9], wtt = KEYS[10] }
-add_tasks(at, ARGV[3], 8 + pending + 2 * fields, now)
+add_tasks(at, ARGV[3], 8 + pending + 2 * fields, int(now))
 return { 'YES' }

@@ -2,10 +2,7 @@
 -- KEYS    1 generation (hash), 2 seen (hash)
 -- ARGV    1 generation, 2 clock (unused), then for each worker: short name, the latest run, then a blank and each of the runs
 -- Returns YES
-local refused = guard(true)
-if refused then
-  return refused
-end
+--@ guard_loading
 for i = 3, #ARGV, 2 do
   redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[i + 1])
 end

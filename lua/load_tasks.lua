@@ -3,13 +3,10 @@
 -- ARGV    1 generation, 2 clock, 3 run, 4 identity of the loading, then the tasks (lib/load.lua)
 -- Returns YES | NO (somebody else loaded the run)
 -- Keeps   I14, I15.
-local refused = guard(true)
-if refused then
-  return refused
-end
+--@ guard_loading clock int load
 if redis.call('HGET', KEYS[2], 'load') ~= ARGV[4] then
   return { 'NO' }
 end
 local at = { tasks = KEYS[3], live = KEYS[4], active = KEYS[5], connections = KEYS[6], wtt = KEYS[7] }
-add_tasks(at, ARGV[3], 5, int(clock()))
+add_tasks(at, ARGV[3], 5, int(now))
 return { 'YES' }

@@ -2,10 +2,7 @@
 -- KEYS    1 generation (hash), 2 dirty (zset), 3 the run's tasks (hash)
 -- ARGV    1 generation, 2 clock (unused), 3 run
 -- Returns DIRTY (member since)*
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard
 local answer = { 'DIRTY' }
 for _, n in ipairs(redis.call('HKEYS', KEYS[3])) do
   local member = ARGV[3] .. '/' .. string.format('%010d', tonumber(n))

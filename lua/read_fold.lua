@@ -2,10 +2,7 @@
 -- KEYS    1 generation (hash), 2 run (hash), 3 pending (list)
 -- ARGV    1 generation, 2 clock (unused)
 -- Returns NORUN | FOLD fields entry*
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard fold
 if redis.call('EXISTS', KEYS[2]) == 0 then
   return { 'NORUN' }
 end

@@ -2,11 +2,13 @@
 -- KEYS    1 generation (hash)
 -- ARGV    1 unused, 2 clock
 -- Returns NONE now | HERE g state now | FOREIGN
+--@ clock int
 local there = redis.call('HMGET', KEYS[1], 'g', 'state', 'replid')
 if not there[1] then
-  return { 'NONE', int(clock()) }
+  return { 'NONE', int(now) }
 end
-if not serves(there[3]) then
+--@ serves
+if not serves then
   return { 'FOREIGN' }
 end
-return { 'HERE', there[1], there[2], int(clock()) }
+return { 'HERE', there[1], there[2], int(now) }

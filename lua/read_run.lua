@@ -2,10 +2,7 @@
 -- KEYS    1 generation (hash), 2 run (hash), 3 pending (list)
 -- ARGV    1 generation, 2 clock (unused)
 -- Returns NORUN | RUN fields
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard int run_view
 if redis.call('EXISTS', KEYS[2]) == 0 then
   return { 'NORUN' }
 end

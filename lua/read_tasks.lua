@@ -2,10 +2,7 @@
 -- KEYS    1 generation (hash), 2 run (hash), 3 tasks (hash), 4 active (zset)
 -- ARGV    1 generation, 2 clock (unused), 3 run, then task numbers
 -- Returns NORUN | TASKS next phase (number task seen)*: those that are held
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard
 local run = redis.call('HMGET', KEYS[2], 'nt', 'ph')
 if not run[1] then
   return { 'NORUN' }

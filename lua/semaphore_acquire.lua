@@ -7,11 +7,7 @@
 -- Returns BUSY | BLOCKED message | DUPLICATE seconds member task seen | MACHINE | REPEATED member task seen |
 --         OPEN seen rows | LOOK run: call again with that run's tasks
 -- Keeps   I12: no more slots than there are; none outlives its expiry; a refusal keeps none. I13.
-local refused = guard(false)
-if refused then
-  return refused
-end
-local now = clock()
+--@ guard clock int held_until live
 -- Expired slots go last, whatever is answered.
 local function answer(...)
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', int(now))
@@ -26,6 +22,7 @@ if message then
 end
 local member, seen = live_member(KEYS[5], KEYS[6], KEYS[8], ARGV[6])
 if member then
+  --@ task member standing
   local id, n = of_member(member)
   if id ~= ARGV[10] then
     return answer('LOOK', id)

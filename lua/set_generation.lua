@@ -13,7 +13,8 @@ if ARGV[3] == 'loading' then
   redis.call('HSET', KEYS[1], 'g', ARGV[1], 'state', 'loading', 'replid', id)
   return { 'YES' }
 end
-if there[1] ~= ARGV[1] or not serves(there[3]) then
+--@ serves
+if there[1] ~= ARGV[1] or not serves then
   return { 'NO' }
 end
 redis.call('HSET', KEYS[1], 'state', 'loaded')

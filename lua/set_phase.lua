@@ -3,13 +3,10 @@
 -- ARGV    1 generation, 2 clock (unused), 3 run, 4 phase it must be in, 5 phase it gets, 6 operation, 7 its id, 8 write id
 -- Returns NORUN | REFUSED run | CHANGED run
 -- Keeps   P3: a run is finished once; I8: what isn't running gets no task (it leaves the ranking).
+--@ guard int run_view
 
--- Places in the view of a run (lib/run.lua).
+-- Places in the view of a run (lua/lib/run_view.lua).
 local AV, PH, OP, V, W, CORES, COMMITTED, NG, PRIO, ITP, NPS, GPM = 1, 3, 4, 5, 7, 10, 11, 13, 14, 17, 18, 19
-local refused = guard(false)
-if refused then
-  return refused
-end
 local run = redis.call('HMGET', KEYS[2], 'ph', 'opid', 'v')
 if not run[1] then
   return { 'NORUN' }
@@ -29,6 +26,7 @@ if run[1] == ARGV[4] and (run[2] == '' or run[2] == ARGV[7]) then
     redis.call('HSET', KEYS[2], 'nps', '0', 'gpm', '0')
   end
   if running then
+    --@ rank
     rank_as(KEYS[4], ARGV[3], fields[AV], fields[CORES], fields[COMMITTED], fields[NG], fields[PRIO], fields[ITP])
   else
     redis.call('HDEL', KEYS[4], ARGV[3])

@@ -4,12 +4,12 @@
 --         8 priority, 9 internal throughput or "", 10 nodes per second or "", 11 games per minute
 -- Returns STALE | YES | NO (the run isn't here)
 -- Keeps   I7.
-local refused = guard(false)
-if refused then
-  return refused
-end
-if ARGV[4] ~= '' and not holds(KEYS[4], ARGV[4], ARGV[5], clock()) then
-  return { 'STALE' }
+--@ guard
+if ARGV[4] ~= '' then
+  --@ clock holds
+  if not holds(KEYS[4], ARGV[4], ARGV[5], now) then
+    return { 'STALE' }
+  end
 end
 local run = redis.call('HMGET', KEYS[2], 'ph', 'av', 'cores', 'committed', 'ng', 'prio', 'itp')
 if not run[1] then
@@ -25,6 +25,7 @@ if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[2], 'itp', itp)
 end
 if run[1] == 'running' then
+  --@ rank
   if ARGV[10] ~= '' then
     redis.call('HSET', KEYS[2], 'nps', ARGV[10], 'gpm', ARGV[11])
   end

@@ -2,10 +2,7 @@
 -- KEYS    1 generation (hash), 2 tasks (hash)
 -- ARGV    1 generation, 2 clock (unused)
 -- Returns NUMBERS n*
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard
 local answer = redis.call('HKEYS', KEYS[2])
 table.insert(answer, 1, 'NUMBERS')
 return answer

@@ -4,10 +4,7 @@
 -- ARGV    1 generation, 2 clock (unused), 3 run
 -- Returns YES | NO (not here, not finished, or a task is active)
 -- Keeps   P8: memory grows with active work only.
-local refused = guard(false)
-if refused then
-  return refused
-end
+--@ guard
 if redis.call('HGET', KEYS[2], 'ph') ~= 'finished' or redis.call('ZCARD', KEYS[5]) > 0 then
   return { 'NO' }
 end

@@ -1,17 +1,4 @@
--- The worker that has the name already (spec/scheduling.md section 3.2).
-
--- The member of the live task that the worker map leads to, its last sign of life, or nil.
-local function live_member(wtt, active, ranking, name)
-  local member = redis.call('HGET', wtt, name)
-  if not member then
-    return nil, nil
-  end
-  local seen = redis.call('ZSCORE', active, member)
-  if not seen or redis.call('HEXISTS', ranking, (of_member(member))) == 0 then
-    return nil, nil
-  end
-  return member, seen
-end
+-- What is asked of the task that has the worker's name already (spec/scheduling.md section 3.2). Wants `task`.
 
 -- What a live task of that name means to whoever asks: `duplicate` and the whole seconds since its last sign of life,
 -- `unanswered`, or `replace`. A name is taken for 120 seconds.

@@ -332,12 +332,14 @@ pub fn all_scripts() -> BTreeSet<String> {
     names.filter_map(|name| Some(name.strip_suffix(".lua")?.to_owned())).collect()
 }
 
-/// A script's text ends with its file's.
+/// A script's text begins with what stands in its file above the first parts that it asks for.
 fn name_of(text: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("lua");
-    let ends =
-        |name: &String| text.ends_with(&std::fs::read_to_string(folder.join(format!("{name}.lua"))).unwrap());
-    all_scripts().into_iter().find(ends).expect("a file of lua/")
+    let begins = |name: &String| {
+        let file = std::fs::read_to_string(folder.join(format!("{name}.lua"))).unwrap();
+        text.starts_with(file.split("--@ ").next().unwrap())
+    };
+    all_scripts().into_iter().find(begins).expect("a file of lua/")
 }
 
 /// A key without the farm, the generation and the run.

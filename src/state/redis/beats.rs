@@ -167,9 +167,16 @@ impl RedisState {
         let mut command = self.command(&scripts::BEATS, &names.text, &keys);
         for (_, places) in &by_run {
             command.arg(places.len());
-            for waiting in places.iter().filter_map(|place| batch.get(*place)) {
-                command.arg(waiting.key.task.0).arg(member(waiting.key)).arg(&waiting.head);
-            }
+            let of_run = || places.iter().filter_map(|place| batch.get(*place));
+            of_run().for_each(|waiting| {
+                command.arg(waiting.key.task.0);
+            });
+            of_run().for_each(|waiting| {
+                command.arg(member(waiting.key));
+            });
+            of_run().for_each(|waiting| {
+                command.arg(&waiting.head);
+            });
         }
         let mut reply = self.run(&scripts::BEATS, &command, Way::Shared).await?;
         let mut noted = vec![false; batch.len()];

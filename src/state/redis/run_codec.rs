@@ -1,4 +1,4 @@
-//! A run as the scripts keep it: a hash of texts; they answer with its fields in the order of `run_view` in `lua/lib/run.lua`.
+//! A run as the scripts keep it: a hash of texts; they answer with its fields in the order of `run_view` in `lua/lib/run_view.lua`.
 
 use std::sync::Arc;
 

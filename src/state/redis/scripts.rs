@@ -19,26 +19,77 @@ pub(super) struct Script {
 }
 
 impl Script {
-    fn new(name: &'static str, parts: &[&str]) -> Self {
-        let text = parts.join("\n");
+    fn new(name: &'static str, own: &str) -> Self {
+        let mut text = String::with_capacity(4 * own.len());
+        put_together(own, &mut text);
         let sha = Digest::new(&text).get_hash().to_owned();
         Self { name, text, sha }
     }
 }
 
-macro_rules! part {
-    ($name:ident) => {
-        include_str!(concat!("../../../lua/lib/", stringify!($name), ".lua"))
+/// What several scripts have in common: `lua/lib`.
+macro_rules! parts {
+    ($($name:literal),+ $(,)?) => {
+        const PARTS: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../../lua/lib/", $name, ".lua")))),+];
     };
 }
 
-/// Each entry: constant, file, parts that precede it.
+parts! {
+    "aggregates",
+    "clock",
+    "counts",
+    "fold",
+    "guard",
+    "guard_loading",
+    "held_until",
+    "holds",
+    "identify",
+    "int",
+    "live",
+    "load",
+    "member",
+    "rank",
+    "release",
+    "run_view",
+    "same",
+    "serves",
+    "standing",
+    "task",
+    "view",
+    "write",
+}
+
+/// What a line that asks for parts begins with.
+const ASKS: &str = "--@ ";
+
+/// Writes a script with its parts, each where it is asked for: a function is made whenever the server comes past it, so one
+/// that is rarely needed stands in the branch that needs it.
+fn put_together(own: &str, text: &mut String) {
+    for line in own.lines() {
+        match line.trim_start().strip_prefix(ASKS) {
+            None => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            // What isn't there remains asked for, which a test finds.
+            Some(names) => {
+                for name in names.split(' ') {
+                    match PARTS.iter().find(|(known, _)| *known == name) {
+                        Some((_, part)) => put_together(part, text),
+                        None => text.push_str(line),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Each entry: constant, file.
 macro_rules! scripts {
-    ($($constant:ident = $file:literal [$($part:ident),*];)+) => {
+    ($($constant:ident = $file:literal;)+) => {
         $(
-            pub(super) static $constant: LazyLock<Script> = LazyLock::new(|| {
-                Script::new($file, &[$(part!($part),)* include_str!(concat!("../../../lua/", $file, ".lua"))])
-            });
+            pub(super) static $constant: LazyLock<Script> =
+                LazyLock::new(|| Script::new($file, include_str!(concat!("../../../lua/", $file, ".lua"))));
         )+
 
         /// All of them.
@@ -49,44 +100,44 @@ macro_rules! scripts {
 }
 
 scripts! {
-    LEASE_ACQUIRE = "lease_acquire" [guard];
-    LEASE_RENEW = "lease_renew" [guard, lease];
-    LEASE_RELEASE = "lease_release" [guard, lease];
-    LEASE_READ = "lease_read" [guard, lease];
-    SET_GENERATION = "set_generation" [guard];
-    READ_GENERATION = "read_generation" [guard];
-    SEMAPHORE_ACQUIRE = "semaphore_acquire" [guard, lease, task, standing];
-    LOAD_RUN = "load_run" [guard, run, load];
-    LOAD_TASKS = "load_tasks" [guard, load];
-    UNLOAD_RUN = "unload_run" [guard];
-    ASSIGN_TASK = "assign_task" [guard, lease, task, counts, run, standing];
-    BEAT = "beat" [guard, task];
-    BEATS = "beats" [guard];
-    UPDATE_TASK = "update_task" [guard, task, counts, run];
-    BEGIN_SPSA = "begin_spsa" [guard, task];
-    CLOSE_TASK = "close_task" [guard, lease, task, counts, run];
-    CLOSE_SLICE = "close_slice" [guard, task, counts, run];
-    FIND_DEAD = "find_dead" [guard, task];
-    COMMIT_FOLD = "commit_fold" [guard];
-    SET_PHASE = "set_phase" [guard, run];
-    SET_RUN_FIELDS = "set_run_fields" [guard, lease, run];
-    BLOCK_WORKER = "block_worker" [guard];
-    PEEK_DIRTY = "peek_dirty" [guard];
-    PEEK_DIRTY_RUN = "peek_dirty_run" [guard];
-    ACK_DIRTY = "ack_dirty" [guard, task];
-    DIRTY_BACKLOG = "dirty_backlog" [guard];
-    LIST_RUNS = "list_runs" [guard];
-    READ_RUN = "read_run" [guard, run];
-    READ_FOLD = "read_fold" [guard, run];
-    READ_TASKS = "read_tasks" [guard];
-    TASK_NUMBERS = "task_numbers" [guard];
-    SCAN_TABLE = "scan_table" [guard];
-    LOAD_SEEN = "load_seen" [guard];
-    CLEAN_WORKERS = "clean_workers" [guard, lease, task, standing];
-    CLEAN_SEEN = "clean_seen" [guard, lease];
-    AUDIT_RUN = "audit_run" [guard, run];
-    RATE_LIMIT = "rate_limit" [guard];
-    CENSUS = "census" [guard, task, standing];
+    LEASE_ACQUIRE = "lease_acquire";
+    LEASE_RENEW = "lease_renew";
+    LEASE_RELEASE = "lease_release";
+    LEASE_READ = "lease_read";
+    SET_GENERATION = "set_generation";
+    READ_GENERATION = "read_generation";
+    SEMAPHORE_ACQUIRE = "semaphore_acquire";
+    LOAD_RUN = "load_run";
+    LOAD_TASKS = "load_tasks";
+    UNLOAD_RUN = "unload_run";
+    ASSIGN_TASK = "assign_task";
+    BEAT = "beat";
+    BEATS = "beats";
+    UPDATE_TASK = "update_task";
+    BEGIN_SPSA = "begin_spsa";
+    CLOSE_TASK = "close_task";
+    CLOSE_SLICE = "close_slice";
+    FIND_DEAD = "find_dead";
+    COMMIT_FOLD = "commit_fold";
+    SET_PHASE = "set_phase";
+    SET_RUN_FIELDS = "set_run_fields";
+    BLOCK_WORKER = "block_worker";
+    PEEK_DIRTY = "peek_dirty";
+    PEEK_DIRTY_RUN = "peek_dirty_run";
+    ACK_DIRTY = "ack_dirty";
+    DIRTY_BACKLOG = "dirty_backlog";
+    LIST_RUNS = "list_runs";
+    READ_RUN = "read_run";
+    READ_FOLD = "read_fold";
+    READ_TASKS = "read_tasks";
+    TASK_NUMBERS = "task_numbers";
+    SCAN_TABLE = "scan_table";
+    LOAD_SEEN = "load_seen";
+    CLEAN_WORKERS = "clean_workers";
+    CLEAN_SEEN = "clean_seen";
+    AUDIT_RUN = "audit_run";
+    RATE_LIMIT = "rate_limit";
+    CENSUS = "census";
 }
 
 #[cfg(test)]
@@ -101,6 +152,7 @@ mod tests {
             for word in ["-- ARGV    1 ", "-- Returns "] {
                 assert!(own.contains(word), "{}: {word}", script.name);
             }
+            assert!(!script.text.contains(ASKS), "{}: a part that isn't there", script.name);
             assert!(digests.insert(&script.sha), "{}", script.name);
         }
     }

@@ -50,16 +50,18 @@ impl RedisState {
             Some(report) => {
                 command
                     .arg(report.games())
-                    .arg(report.wins)
-                    .arg(report.losses)
-                    .arg(report.num_games / 2)
+                    .arg(format!("{}|{}|{}", report.wins, report.losses, report.num_games / 2))
                     .arg(u32::try_from(report.sig).map(|sig| sig.to_string()).unwrap_or_default());
             }
             None => {
-                command.arg(&["", "", "", "", ""]);
+                command.arg(&["", "", ""]);
             }
         }
-        command.arg(games).arg(games % 2).arg(u8::from(request.stats.is_within(EXACT)));
+        if request.stats.is_within(EXACT) {
+            command.arg("");
+        } else {
+            command.arg(games);
+        }
         let mut reply = self.run(&scripts::UPDATE_TASK, &command, Way::Shared).await?;
         Ok(match reply.word() {
             "INACTIVE" => UpdateOutcome::Inactive(Box::new(task_view(key, &mut reply)?)),
