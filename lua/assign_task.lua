@@ -50,7 +50,7 @@ local run = redis.call('HMGET', KEYS[11], 'ph', 'av', 'kind', 'ng', 'committed',
 if run[1] ~= 'running' or run[2] ~= ARGV[4] then
   return { 'STALERUN' }
 end
-local remaining = tonumber(run[4]) - tonumber(run[5])
+local remaining = run[4] - run[5]
 if remaining <= 0 then
   return { 'NOGAMES' }
 end
@@ -62,9 +62,9 @@ if batch then
 end
 local size = math.min(tonumber(ARGV[12]), remaining)
 local n = run[6]
-local new = ARGV[3] .. '/' .. string.format('%010d', tonumber(n))
-local cores, committed = int(tonumber(run[9]) + tonumber(ARGV[8])), int(tonumber(run[5]) + size)
-local workers, version = int(tonumber(run[8]) + 1), int(tonumber(run[11]) + 1)
+local new = ARGV[3] .. '/' .. string.format('%010d', n)
+local cores, committed = int(run[9] + ARGV[8]), int(run[5] + size)
+local workers, version = int(run[8] + 1), int(run[11] + 1)
 local there, played
 if old then
   --@ counts aggregates
@@ -82,12 +82,12 @@ end
 
 -- Everything is read and checked; from here on nothing can fail.
 redis.call('HSET', KEYS[11],
-  'nt', int(tonumber(n) + 1),
-  'ns', int(tonumber(run[7]) + size),
+  'nt', int(n + 1),
+  'ns', int(run[7] + size),
   'workers', workers,
   'cores', cores,
   'committed', committed,
-  'total', int(tonumber(run[10]) + size),
+  'total', int(run[10] + size),
   'v', version,
   'w', ARGV[14])
 rank_as(KEYS[7], ARGV[3], run[2], cores, committed, run[4], run[14], run[12])

@@ -16,7 +16,7 @@ local at = { run = KEYS[2], live = KEYS[4], ranking = KEYS[5], active = KEYS[6],
 local slice = redis.call('ZRANGE', KEYS[4], 0, tonumber(ARGV[5]) - 1)
 local answer = { 'CLOSED', int(redis.call('ZCARD', KEYS[4]) - #slice) }
 for _, n in ipairs(slice) do
-  local member = ARGV[3] .. '/' .. string.format('%010d', tonumber(n))
+  local member = ARGV[3] .. '/' .. string.format('%010d', n)
   local task = held(KEYS[3], n)
   release(at, aggregates(KEYS[2]), ARGV[3], n, member, task, games_of(counts(task[STATS])), ARGV[6])
   close(task, now, '', '', '')

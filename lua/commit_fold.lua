@@ -18,5 +18,5 @@ if first then
     redis.call('LTRIM', KEYS[3], folded, -1)
   end
 end
-redis.call('HSET', KEYS[2], 'rec', ARGV[5], 'pos', ARGV[4], 'v', int(tonumber(run[3]) + 1), 'w', ARGV[6])
+redis.call('HSET', KEYS[2], 'rec', ARGV[5], 'pos', ARGV[4], 'v', int(run[3] + 1), 'w', ARGV[6])
 return { 'COMMITTED' }

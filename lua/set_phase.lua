@@ -18,7 +18,7 @@ if run[1] == ARGV[4] and (run[2] == '' or run[2] == ARGV[7]) then
   local running = ARGV[5] == 'running'
   -- A finished run keeps its operation until it leaves: its last write may have to be repeated.
   fields[PH], fields[OP], fields[V], fields[W] =
-    ARGV[5], running and '' or ARGV[6], int(tonumber(run[3]) + 1), ARGV[8]
+    ARGV[5], running and '' or ARGV[6], int(run[3] + 1), ARGV[8]
   redis.call('HSET', KEYS[2], 'ph', fields[PH], 'op', fields[OP], 'opid', running and '' or ARGV[7],
     'v', fields[V], 'w', fields[W])
   if ARGV[5] == 'finished' then

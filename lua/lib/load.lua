@@ -6,7 +6,7 @@ local function add_tasks(at, id, from, now)
   for i = from, #ARGV, 6 do
     local n = ARGV[i]
     if redis.call('HSETNX', at.tasks, n, ARGV[i + 5]) == 1 and ARGV[i + 1] == '1' then
-      local member = id .. '/' .. string.format('%010d', tonumber(n))
+      local member = id .. '/' .. string.format('%010d', n)
       redis.call('ZADD', at.live, n, n)
       redis.call('ZADD', at.active, now, member)
       if ARGV[i + 2] == '1' then

@@ -2,5 +2,5 @@
 
 -- Writes the row: `id|av|cores|committed|ng|prio|itp`.
 local function rank_as(ranking, id, av, cores, committed, ng, prio, itp)
-  redis.call('HSET', ranking, id, table.concat({ id, av, cores, committed, ng, prio, itp }, '|'))
+  redis.call('HSET', ranking, id, id .. '|' .. av .. '|' .. cores .. '|' .. committed .. '|' .. ng .. '|' .. prio .. '|' .. itp)
 end

@@ -3,13 +3,13 @@
 -- Takes an active task that will have played `games` out of the run's aggregates and of the tables.
 -- `at`: run, live, ranking, active, connections: their keys; `there`: the aggregates as they are.
 local function release(at, there, id, n, member, task, games, write_id)
-  local cores = int(math.max(0, tonumber(there[2]) - tonumber(task[CONC])))
-  local committed = int(math.max(0, tonumber(there[3]) + games - tonumber(task[NG])))
+  local cores = int(math.max(0, there[2] - task[CONC]))
+  local committed = int(math.max(0, there[3] + games - task[NG]))
   redis.call('HSET', at.run,
-    'workers', int(math.max(0, tonumber(there[1]) - 1)),
+    'workers', int(math.max(0, there[1] - 1)),
     'cores', cores,
     'committed', committed,
-    'v', int(tonumber(there[4]) + 1),
+    'v', int(there[4] + 1),
     'w', write_id)
   redis.call('ZREM', at.active, member)
   redis.call('ZREM', at.live, n)

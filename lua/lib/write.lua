@@ -4,7 +4,7 @@
 -- Returns it as it is kept.
 local function write(tasks, n, member, task, write_id, dirty, now)
   task[G] = ARGV[1]
-  task[V] = int(tonumber(task[V]) + 1)
+  task[V] = int(task[V] + 1)
   task[W] = write_id
   if task[DS] == '' then
     task[DS] = int(now)
