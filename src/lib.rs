@@ -3,6 +3,8 @@
 //! Dependencies point one way: [`http`] and [`scheduler`] call [`service`], which joins the pure rules of
 //! [`domain`] with the shared scheduling [`state`] and the durable [`store`]. `ARCHITECTURE.md` tells the whole story.
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod config;
 pub mod domain;

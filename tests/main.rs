@@ -1,5 +1,7 @@
 //! The tests of the whole product: one binary, one module per promise.
 
+#![forbid(unsafe_code)]
+
 mod cluster;
 mod documents;
 mod drills;

@@ -2,7 +2,8 @@
 //!
 //! It was when the store was opened. But while this process runs, others that share the store may change it: a release
 //! that was meant for later, or a step that takes away what this one needs, applied before the last replica of this version was
-//! gone. Then this replica says so and asks to be left alone; it comes back by itself when the schema fits again.
+//! gone. Then this replica says so, asks to be left alone and gives leadership away: its jobs write, and what they know of the
+//! store is no longer true. It comes back by itself, and stands for leadership, when the schema fits again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,11 @@ const PERIODS: u32 = 5;
 pub(super) type Misfit = Option<(String, Duration)>;
 
 impl Farm {
+    /// Whether the schema is one that this version can't work with, as far as is known.
+    pub(super) fn misfit(&self) -> bool {
+        self.readiness.schema.lock().is_some()
+    }
+
     /// Looks again and again, for as long as the farm lives.
     pub(super) fn watch_schema(self: &Arc<Self>) {
         let farm = Arc::downgrade(self);
@@ -45,6 +51,7 @@ impl Farm {
             (Some(error), before) => {
                 if before.is_none() {
                     tracing::error!(%error, "the schema doesn't fit this version any more; not ready until it does");
+                    self.election.reconsider();
                 }
                 let since = before.map_or(now, |(_, since)| *since);
                 *known = Some((error.to_string(), since));
@@ -52,6 +59,7 @@ impl Farm {
             (None, Some(_)) => {
                 tracing::info!("the schema fits again");
                 *known = None;
+                self.election.reconsider();
             }
             (None, None) => {}
         }

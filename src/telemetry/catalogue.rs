@@ -36,6 +36,7 @@ macro_rules! catalogue {
                     labels: LABELS,
                     buckets: buckets!($($buckets)?),
                     help_lines: &[$($help),+],
+                    kept: std::sync::OnceLock::new(),
                 })
             };
         )+

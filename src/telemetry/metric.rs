@@ -1,9 +1,11 @@
 //! What a metric is: its name, its labels with the values they can have, and the way to change it.
 //!
 //! Call sites name a constant of the [`catalogue`](super::catalogue) and the values of its labels, in order; the compiler
-//! counts them. Values come from closed sets, so that the number of series is known beforehand.
+//! counts them. Values come from closed sets, so that the number of series is known beforehand: once a recorder is there for
+//! the process, each of them is at its place in a list, and a change looks nothing up and allocates nothing.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use metrics::{Key, Label as Pair, Level, Metadata};
 
@@ -57,6 +59,21 @@ pub struct Spec {
     pub buckets: &'static [f64],
     /// Sentences of its meaning, one line each, as written in the table (each with a leading blank).
     pub help_lines: &'static [&'static str],
+    /// Its series in the process's recorder, in the order of [`Spec::combinations`], once there is one.
+    pub(super) kept: OnceLock<Vec<Series>>,
+}
+
+/// One metric with one combination of its labels' values, in a recorder.
+pub(super) enum Series {
+    Counter(metrics::Counter),
+    Gauge(metrics::Gauge),
+    Histogram(metrics::Histogram),
+}
+
+impl std::fmt::Debug for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Series")
+    }
 }
 
 impl Spec {
@@ -76,6 +93,13 @@ impl Spec {
             all = all.iter().flat_map(longer).collect();
         }
         all
+    }
+
+    /// The place of a combination among all of them.
+    fn place(&self, values: &[&'static str]) -> Option<usize> {
+        self.labels.iter().zip(values).try_fold(0, |place, (label, value)| {
+            Some(place * label.values.len() + label.values.iter().position(|known| known == value)?)
+        })
     }
 
     fn key(&self, values: &[&'static str]) -> Key {
@@ -100,12 +124,35 @@ impl Spec {
     /// Shows every series that there can be, with zeros, so that an alert never waits for the first trouble.
     pub(super) fn register(&self) {
         for values in self.combinations() {
-            let key = self.key(&values);
-            metrics::with_recorder(|recorder| match self.kind {
-                Kind::Counter => recorder.register_counter(&key, &METADATA).increment(0),
-                Kind::Gauge => recorder.register_gauge(&key, &METADATA).set(0.0),
-                Kind::Histogram => drop(recorder.register_histogram(&key, &METADATA)),
-            });
+            match self.look_up(&self.key(&values)) {
+                Series::Counter(counter) => counter.increment(0),
+                Series::Gauge(gauge) => gauge.set(0.0),
+                Series::Histogram(_) => {}
+            }
+        }
+    }
+
+    /// From now on all changes go to the recorder that is there now.
+    pub(super) fn keep(&self) {
+        self.kept.get_or_init(|| {
+            self.combinations().iter().map(|values| self.look_up(&self.key(values))).collect()
+        });
+    }
+
+    fn look_up(&self, key: &Key) -> Series {
+        metrics::with_recorder(|recorder| match self.kind {
+            Kind::Counter => Series::Counter(recorder.register_counter(key, &METADATA)),
+            Kind::Gauge => Series::Gauge(recorder.register_gauge(key, &METADATA)),
+            Kind::Histogram => Series::Histogram(recorder.register_histogram(key, &METADATA)),
+        })
+    }
+
+    /// Changes the series with these values.
+    fn change(&self, values: &[&'static str], change: impl FnOnce(&Series)) {
+        let kept = self.kept.get().and_then(|all| all.get(self.place(values)?));
+        match kept {
+            Some(series) => change(series),
+            None => change(&self.look_up(&self.key(values))),
         }
     }
 
@@ -141,8 +188,11 @@ impl<const N: usize> Counter<N> {
 
     /// So many more.
     pub fn add(&self, labels: [&'static str; N], more: u64) {
-        let key = self.0.key(&labels);
-        metrics::with_recorder(|recorder| recorder.register_counter(&key, &METADATA).increment(more));
+        self.0.change(&labels, |series| {
+            if let Series::Counter(counter) = series {
+                counter.increment(more);
+            }
+        });
     }
 }
 
@@ -151,14 +201,20 @@ impl<const N: usize> Gauge<N> {
 
     /// It is so much now.
     pub fn set(&self, labels: [&'static str; N], value: f64) {
-        let key = self.0.key(&labels);
-        metrics::with_recorder(|recorder| recorder.register_gauge(&key, &METADATA).set(value));
+        self.0.change(&labels, |series| {
+            if let Series::Gauge(gauge) = series {
+                gauge.set(value);
+            }
+        });
     }
 
     /// So much more, or less, than before.
     pub fn change(&self, labels: [&'static str; N], by: f64) {
-        let key = self.0.key(&labels);
-        metrics::with_recorder(|recorder| recorder.register_gauge(&key, &METADATA).increment(by));
+        self.0.change(&labels, |series| {
+            if let Series::Gauge(gauge) = series {
+                gauge.increment(by);
+            }
+        });
     }
 
     /// One more for as long as the answer lives.
@@ -181,8 +237,11 @@ impl<const N: usize> Histogram<N> {
 
     /// One sample.
     pub fn record(&self, labels: [&'static str; N], value: f64) {
-        let key = self.0.key(&labels);
-        metrics::with_recorder(|recorder| recorder.register_histogram(&key, &METADATA).record(value));
+        self.0.change(&labels, |series| {
+            if let Series::Histogram(histogram) = series {
+                histogram.record(value);
+            }
+        });
     }
 }
 

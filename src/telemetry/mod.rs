@@ -97,6 +97,7 @@ impl Exposition {
 pub fn install_metrics(allocator: Option<allocator::Probe>) -> Result<Exposition, TelemetryError> {
     let handle = recorder()?.install_recorder()?;
     show_all();
+    keep_all();
     Ok(Exposition { handle, allocator, began: wall_now() })
 }
 
@@ -110,12 +111,19 @@ fn recorder() -> Result<PrometheusBuilder, BuildError> {
     Ok(builder)
 }
 
+/// Those that the process counts itself.
+fn counted() -> impl Iterator<Item = &'static metric::Spec> {
+    catalogue::ALL.iter().map(|(_, spec)| *spec).filter(|spec| !spec.name.starts_with(process::PREFIX))
+}
+
+fn keep_all() {
+    counted().for_each(metric::Spec::keep);
+}
+
 fn show_all() {
-    for (_, spec) in catalogue::ALL {
-        if !spec.name.starts_with(process::PREFIX) {
-            spec.describe();
-            spec.register();
-        }
+    for spec in counted() {
+        spec.describe();
+        spec.register();
     }
     catalogue::BUILD_INFO.mark(env!("CARGO_PKG_VERSION").to_owned());
 }
@@ -156,6 +164,36 @@ mod tests {
         }
         for (_, spec) in catalogue::ALL.iter().filter(|(_, spec)| !spec.name.starts_with("process_")) {
             assert!(page.contains(&format!("# HELP {} ", spec.name)), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_changed_in_its_place_whoever_records_later() {
+        // Nobody else uses it here.
+        static KEPT: metric::Counter<2> = metric::Counter(metric::Spec {
+            name: "kept_total",
+            kind: metric::Kind::Counter,
+            unit: "calls",
+            labels: &[labels::HTTP_OUTCOME, labels::CLASS],
+            buckets: &[],
+            help_lines: &[],
+            kept: std::sync::OnceLock::new(),
+        });
+        let recorder = recorder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            KEPT.add(["ok", "worker"], 1000);
+            KEPT.0.keep();
+        });
+        let combinations = KEPT.0.combinations();
+        assert_eq!(combinations.len(), 15);
+        for (place, values) in combinations.iter().enumerate() {
+            KEPT.add([values[0], values[1]], place as u64 + 1);
+        }
+        let page = recorder.handle().render();
+        for (place, values) in combinations.iter().enumerate() {
+            let more = place + 1 + if place == 0 { 1000 } else { 0 };
+            let line = format!("kept_total{{outcome=\"{}\",class=\"{}\"}} {more}", values[0], values[1]);
+            assert!(page.lines().any(|there| there == line), "{line}:\n{page}");
         }
     }
 

@@ -19,6 +19,7 @@ pub mod process;
 mod readiness;
 pub mod redis;
 mod releases;
+mod schema;
 mod scrapes;
 mod sentinel;
 mod slow;

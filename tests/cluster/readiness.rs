@@ -4,9 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use bson::{Document, doc};
 use serde_json::Value;
-use shoal::store::mongo::{MIGRATIONS, MongoStore};
 use shoal::sys::clock::stopwatch;
 
 use super::drill::turn;
@@ -14,25 +12,26 @@ use super::process::Process;
 use super::redis::{RedisServer, Variant, free_port};
 use super::slow::SlowWay;
 use crate::drills::command;
-use crate::durability::mongo_server::{OwnServer, database, settings};
+use crate::durability::mongo_server::{OwnServer, database};
 
 /// A readiness check that takes longer has been made to wait, also on a machine that is out of breath.
 const AT_ONCE: Duration = Duration::from_millis(750);
 
 /// Until the verdict changes: some periods and deadlines, and a busy machine's time.
-const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(30);
 
-struct Server {
-    port: u16,
+/// A server of its own, with its data elsewhere.
+pub struct Server {
+    pub port: u16,
     process: Process,
     dir: tempfile::TempDir,
     client: reqwest::Client,
 }
 
 /// An answer, and how long it took.
-struct Answer {
-    status: u16,
-    body: Value,
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
     took: Duration,
 }
 
@@ -45,7 +44,7 @@ impl Server {
         Self::on(redis, url, &database())
     }
 
-    fn on(redis: u16, url: &str, database: &str) -> Self {
+    pub fn on(redis: u16, url: &str, database: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut serve = command(dir.path(), &["serve"]);
@@ -60,7 +59,7 @@ impl Server {
         Self { port, process, dir, client }
     }
 
-    async fn try_ask(&self, path: &str) -> reqwest::Result<Answer> {
+    pub async fn try_ask(&self, path: &str) -> reqwest::Result<Answer> {
         let began = stopwatch();
         let answer = self.client.get(format!("http://127.0.0.1:{}{path}", self.port)).send().await?;
         let (status, text) = (answer.status().as_u16(), answer.text().await?);
@@ -68,17 +67,17 @@ impl Server {
         Ok(Answer { status, body, took: began.elapsed() })
     }
 
-    async fn ask(&self, path: &str) -> Answer {
+    pub async fn ask(&self, path: &str) -> Answer {
         self.try_ask(path).await.unwrap()
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// Asks until it serves. Who asks the lobby while the farm opens may find the connection cut, and asks again as after any
     /// trouble of the network.
-    async fn opens(&self) -> Answer {
+    pub async fn opens(&self) -> Answer {
         let began = stopwatch();
         loop {
             match self.try_ask("/readyz").await {
@@ -90,7 +89,7 @@ impl Server {
     }
 
     /// Asks until readiness has a status, and the slowest of these answers; liveness goes on all the while.
-    async fn until(&self, status: u16) -> (Answer, Duration) {
+    pub async fn until(&self, status: u16) -> (Answer, Duration) {
         let began = stopwatch();
         let mut slowest = Duration::ZERO;
         loop {
@@ -103,23 +102,6 @@ impl Server {
                 return (answer, slowest);
             }
             assert!(began.elapsed() < SOON, "{}\n{}", answer.body, self.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Asks until readiness blames the schema, with such words, and nobody else.
-    async fn until_it_blames_the_schema(&self, why: &str) -> Answer {
-        let began = stopwatch();
-        loop {
-            if let Ok(answer) = self.try_ask("/readyz").await
-                && answer.body["culprits"][0]["what"] == "schema"
-                && answer.body["culprits"][0]["why"].as_str().unwrap().contains(why)
-            {
-                assert_eq!(answer.status, 503);
-                assert_eq!(answer.body["culprits"].as_array().unwrap().len(), 1, "{}", answer.body);
-                return answer;
-            }
-            assert!(began.elapsed() < SOON * 2, "{}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -227,97 +209,6 @@ async fn a_server_listens_before_what_it_needs_is_there_and_says_what_it_waits_f
     redis.run();
     server.opens().await;
     assert_eq!(server.ask("/startupz").await.status, 200);
-}
-
-/// The record of the schema's steps, as an operator, another release or a restore changes it.
-struct Steps(mongodb::Collection<Document>);
-
-impl Steps {
-    async fn add(&self, name: &str) {
-        self.0.insert_one(doc! { "_id": name, "checksum": "x" }).await.unwrap();
-    }
-
-    async fn remove(&self, name: &str) {
-        assert_eq!(self.0.delete_one(doc! { "_id": name }).await.unwrap().deleted_count, 1);
-    }
-
-    async fn edit(&self, name: &str, checksum: &str) {
-        let set = doc! { "$set": { "checksum": checksum } };
-        assert_eq!(self.0.update_one(doc! { "_id": name }, set).await.unwrap().modified_count, 1);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_does_not_fit_is_waited_for_before_and_while_a_server_serves() {
-    let _turn = turn().await;
-    let Some(redis) = RedisServer::start(Variant::Standalone) else { return };
-    let place = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let Some(mongo) = OwnServer::start(&place.path().join("database"), port) else { return };
-    let database = database();
-    let store = MongoStore::connect(&settings(&mongo.url, &database)).await.unwrap();
-    store.migrate().await.unwrap();
-    let client = mongodb::Client::with_uri_str(&mongo.url).await.unwrap();
-    let steps = Steps(client.database(&database).collection("schema_migrations"));
-
-    // Started on the schema of a release that has taken something away.
-    steps.add("9999_contract_future").await;
-    let url = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
-    let server = Server::on(redis.port, &url, &database);
-    server.until_it_blames_the_schema("step 9999_contract_future").await;
-    assert_eq!(server.ask("/livez").await.status, 200);
-    let started = server.ask("/startupz").await;
-    assert_eq!((started.status, started.body["what"].as_str()), (503, Some("schema")), "{}", started.body);
-    assert!(started.body["why"].as_str().unwrap().contains("9999_contract_future"), "{}", started.body);
-    let metrics = server.ask("/metrics").await.body;
-    assert!(metrics.as_str().unwrap().contains("\nshoal_ready 0\n"));
-    let beat = server.ask("/api/beat").await;
-    assert!(beat.status == 503 && beat.body.is_string(), "workers are told to try again: {}", beat.body);
-    // It goes on by itself.
-    steps.remove("9999_contract_future").await;
-    let answer = server.opens().await;
-    assert_eq!(answer.body["schema"], "ok", "{}", answer.body);
-    assert_eq!(server.ask("/startupz").await.status, 200);
-
-    // Changed under it, whatever the way; it has started all the same.
-    let initial = MIGRATIONS[0];
-    let says = async |what: &str| {
-        let answer = server.until_it_blames_the_schema(what).await;
-        assert_eq!(server.ask("/livez").await.status, 200);
-        assert_eq!(
-            (answer.body["store"].clone(), answer.body["schedule"].clone()),
-            ("ok".into(), "ok".into())
-        );
-        assert_eq!(server.ask("/startupz").await.status, 200);
-        let metrics = server.ask("/metrics").await.body;
-        assert!(metrics.as_str().unwrap().contains("\nshoal_dependency_up{dependency=\"schema\"} 0\n"));
-    };
-    steps.add("0002_future").await;
-    says("step 0002_future").await;
-    steps.remove("0002_future").await;
-    server.until(200).await;
-    steps.edit(initial.name, "another").await;
-    says("with another text").await;
-    steps.edit(initial.name, &initial.checksum()).await;
-    server.until(200).await;
-
-    // What a newer release only adds disturbs nobody.
-    steps.add("0002_expand_future").await;
-    let looks = async || {
-        let page = server.ask("/metrics").await.body;
-        let series = "shoal_dependency_check_duration_seconds_count{dependency=\"schema\"} ";
-        let count =
-            page.as_str().unwrap().lines().find_map(|line| line.strip_prefix(series)?.parse::<u64>().ok());
-        count.unwrap()
-    };
-    let (before, began) = (looks().await, stopwatch());
-    while looks().await < before + 2 {
-        assert!(began.elapsed() < SOON * 2, "the schema isn't looked at");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(server.ask("/readyz").await.status, 200);
-    let metrics = server.ask("/metrics").await.body;
-    assert!(metrics.as_str().unwrap().contains("\nshoal_dependency_up{dependency=\"schema\"} 1\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use super::fixture::{Fixture, redis_state};
 use super::picture::COMPACT;
 use super::trial::{Change, Fails, Trial, all_scripts};
 use super::way::Way;
-use super::{claims, leases, model, phases, reports};
+use super::{claims, leases, phases, random_histories, reports};
 use crate::cluster::redis::{RedisServer, Variant};
 
 /// A server of its own, before which every script is tried out.
@@ -66,7 +66,7 @@ async fn nothing_that_can_fail_follows_the_first_write() {
     leases::on_faults::each(&faults).await;
     phases::on_faults::each(&faults).await;
     reports::on_faults::each(&faults).await;
-    model::some_histories(&faults, 4).await;
+    random_histories::some_histories(&faults, 4).await;
     let trial = faults.trial.lock().await;
     trial.judge();
     trial.judge_exceptions();

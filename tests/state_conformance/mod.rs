@@ -52,6 +52,7 @@ mod leases;
 mod model;
 mod phases;
 mod picture;
+mod random_histories;
 mod reports;
 mod server;
 mod trial;

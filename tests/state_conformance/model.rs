@@ -1,14 +1,9 @@
-//! Random histories against a model that knows only the answers: after every step all aggregates are recomputed from
-//! the tasks that were answered with (I1, I2, I4, I5, I12, I13, I14, I20, `spec/scheduling.md` section 13).
-//!
-//! `PROPTEST_CASES` sets the number of histories; with `SHOAL_LONG=1` each has 200 steps.
+//! A model that knows only the answers: after every step all aggregates are recomputed from the tasks that were answered with
+//! (I1, I2, I4, I5, I12, I13, I14, I20, `spec/scheduling.md` section 13).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use shoal::domain::ids::*;
 use shoal::domain::results::Stats;
 use shoal::domain::run::{Counters, Phase, RunKind, RunOperation};
@@ -16,73 +11,14 @@ use shoal::domain::task::{TaskRecord, TaskWorker};
 use shoal::state::*;
 use shoal::sys::random;
 
-use super::faults::Faults;
 use super::fixture::*;
+use super::random_histories::{Report, Step};
 
 const LIMIT: u32 = 2;
 const KINDS: [RunKind; 3] = [RunKind::Games, RunKind::Sprt { batch_size: 2 }, RunKind::Spsa { params: 1 }];
 
-#[derive(Debug, Clone)]
-enum Step {
-    Admit { who: usize },
-    Claim { who: usize, run: usize, cap: u64 },
-    Report { who: usize, what: Report },
-    Beat { who: usize },
-    GiveUp { who: usize },
-    Round { who: usize },
-    Advance { ms: i64 },
-    Scavenge { leader: bool },
-    Ack { which: u8 },
-    Fold { run: usize },
-    Resize { run: usize, num_games: u64 },
-    Finish { run: usize },
-    Slice { run: usize, limit: usize },
-    Conclude { run: usize },
-    Clean,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Report {
-    More(u64),
-    Again(usize),
-    Odd,
-    Less,
-    Huge,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let who = 0..8_usize;
-    let run = 0..3_usize;
-    let report = prop_oneof![
-        6 => (1..60_u64).prop_map(Report::More),
-        3 => (0..20_usize).prop_map(Report::Again),
-        1 => Just(Report::Odd),
-        1 => Just(Report::Less),
-        1 => Just(Report::Huge),
-    ];
-    let step = prop_oneof![
-        4 => who.clone().prop_map(|who| Step::Admit { who }),
-        8 => (who.clone(), run.clone(), 1..120_u64)
-            .prop_map(|(who, run, half)| Step::Claim { who, run, cap: 4 * half }),
-        12 => (who.clone(), report).prop_map(|(who, what)| Step::Report { who, what }),
-        3 => who.clone().prop_map(|who| Step::Beat { who }),
-        2 => who.clone().prop_map(|who| Step::GiveUp { who }),
-        3 => who.prop_map(|who| Step::Round { who }),
-        4 => prop_oneof![0..3000_i64, 100_000..130_000_i64, Just(360_000_i64)].prop_map(|ms| Step::Advance { ms }),
-        2 => any::<bool>().prop_map(|leader| Step::Scavenge { leader }),
-        6 => any::<u8>().prop_map(|which| Step::Ack { which }),
-        3 => run.clone().prop_map(|run| Step::Fold { run }),
-        1 => (run.clone(), 0..2000_u64).prop_map(|(run, half)| Step::Resize { run, num_games: 2 * half }),
-        1 => run.clone().prop_map(|run| Step::Finish { run }),
-        3 => (run.clone(), 1..4_usize).prop_map(|(run, limit)| Step::Slice { run, limit }),
-        2 => run.prop_map(|run| Step::Conclude { run }),
-        1 => Just(Step::Clean),
-    ];
-    let length = if std::env::var_os("SHOAL_LONG").is_some() { 200..=200 } else { 1..=119 };
-    prop::collection::vec(step, length)
-}
-
-struct Model {
+/// What the answers have told so far.
+pub struct Model {
     f: Fixture,
     runs: Vec<RunId>,
     kinds: HashMap<RunId, RunKind>,
@@ -106,7 +42,8 @@ fn machine(n: usize) -> TaskWorker {
 }
 
 impl Model {
-    async fn new(f: Fixture) -> Self {
+    /// Over a schedule with a run of each kind.
+    pub async fn new(f: Fixture) -> Self {
         let mut runs = Vec::new();
         let (mut kinds, mut num_games) = (HashMap::new(), HashMap::new());
         for kind in KINDS {
@@ -152,7 +89,8 @@ impl Model {
         views.into_iter().map(|view| (view.id, view.phase)).collect()
     }
 
-    async fn step(&mut self, step: Step) {
+    /// Does a step; the answer must be one that what is known allows.
+    pub async fn step(&mut self, step: Step) {
         let phases = self.phases().await;
         match step {
             Step::Admit { who } => {
@@ -414,7 +352,7 @@ impl Model {
     }
 
     /// Recomputes everything.
-    async fn check(&mut self) {
+    pub async fn check(&mut self) {
         let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
         let mut connections: HashMap<String, usize> = HashMap::new();
         for task in self.tasks.values().filter(|task| task.active) {
@@ -452,51 +390,5 @@ impl Model {
             assert_eq!(self.f.state.audit(view.id).await.unwrap(), [""; 0]);
         }
         assert_eq!(self.f.state.audit_structures().await.unwrap(), [""; 0]);
-    }
-}
-
-/// Histories that are the same each time, with a fault at every call of every script.
-pub async fn some_histories(faults: &Faults, number: usize) {
-    let mut runner = TestRunner::deterministic();
-    for _ in 0..number {
-        let steps = steps().new_tree(&mut runner).unwrap().current();
-        follow(faults.fixture().await, steps).await;
-    }
-}
-
-fn cases(default: u32) -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    ProptestConfig { cases, ..ProptestConfig::default() }
-}
-
-async fn follow(f: Fixture, steps: Vec<Step>) {
-    let mut model = Model::new(f).await;
-    for step in steps {
-        model.step(step).await;
-        model.check().await;
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(150))]
-
-    #[test]
-    fn every_history_keeps_the_invariants(steps in steps()) {
-        futures::executor::block_on(async { follow(Fixture::memory().await, steps).await });
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(20))]
-
-    /// And each answer on Redis is that of the executable specification.
-    #[test]
-    fn every_history_is_the_same_on_redis(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            if let Some(twin) = Fixture::twin().await {
-                follow(twin, steps).await;
-            }
-        });
     }
 }
