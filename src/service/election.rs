@@ -180,6 +180,10 @@ impl Farm {
     /// Ends a term that a transition found stale, or that can't be renewed.
     pub fn note_end(&self, held: &Leadership) {
         held.end();
+        if self.election.retired.load(Ordering::Acquire) {
+            // The term is over because this process ends; whoever ends it gives the lease back.
+            return;
+        }
         let mut leadership = self.election.leadership.write();
         if leadership.as_ref().is_some_and(|now| now.is(held)) {
             *leadership = None;

@@ -1,11 +1,18 @@
 //! Folding: whoever is there brings the order-sensitive record up to date (`durability.md` section 4).
+//!
+//! Whoever reports sees to it that what was pending then is folded, and no more: others see to theirs. In one process, one at
+//! a time folds a run; whoever waits for the turn mostly finds its entries folded when it comes. Without either, of many
+//! reports at once each would read and try again and again what only one of them can commit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::Farm;
 use super::error::{ServiceError, ServiceResult};
 use crate::domain::fold::{Record, run_is_decided};
-use crate::domain::ids::RunId;
+use crate::domain::ids::{Generation, RunId};
 use crate::domain::run::{Phase, RunKind};
 use crate::state::{CommitFold, FoldOutcome, FoldView};
 use crate::sys::random;
@@ -13,40 +20,97 @@ use crate::sys::random;
 /// Rounds of reading and trying before giving up; each lost round means that somebody else made progress.
 const ROUNDS: usize = 1000;
 
+/// What this process saw of a run's record last.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    generation: Generation,
+    position: u64,
+    /// The run was decided then, and still running.
+    decided: bool,
+}
+
+/// Turns at folding, by run; a run is here while somebody folds it or waits for that.
+#[derive(Debug, Default)]
+pub(super) struct Folds(Mutex<HashMap<RunId, Arc<tokio::sync::Mutex<Seen>>>>);
+
+/// One who folds a run, or waits for its turn.
+struct Folder<'a> {
+    folds: &'a Folds,
+    run: RunId,
+    turn: Arc<tokio::sync::Mutex<Seen>>,
+}
+
+impl Folds {
+    fn come(&self, run: RunId) -> Folder<'_> {
+        Folder { folds: self, run, turn: self.0.lock().entry(run).or_default().clone() }
+    }
+}
+
+impl Drop for Folder<'_> {
+    fn drop(&mut self) {
+        let mut runs = self.folds.0.lock();
+        // Two: the table's, and this one's. Nobody comes while the table is locked.
+        if Arc::strong_count(&self.turn) <= 2 {
+            runs.remove(&self.run);
+        }
+    }
+}
+
 impl Farm {
-    /// Folds what is pending. Returns whether the run is decided and still running, so that it must be finished.
-    pub async fn fold(&self, run: RunId, mut view: FoldView) -> ServiceResult<bool> {
+    /// Folds what is pending in `view`, and what came until that can be committed. Returns whether the run is decided and still
+    /// running, so that it must be finished.
+    pub async fn fold(&self, run: RunId, view: FoldView) -> ServiceResult<bool> {
+        if matches!(view.kind, RunKind::Games) {
+            return Ok(view.phase == Phase::Running && view.games >= view.num_games);
+        }
+        let Some(last) = view.pending.last() else {
+            return Ok(is_decided(&view, &Record::parse(&view.record)?));
+        };
+        let target = last.seq;
+        let generation = self.generation();
+        let folder = self.folds.come(run);
+        let mut seen = folder.turn.lock().await;
+        if seen.generation == generation && seen.position >= target {
+            return Ok(seen.decided);
+        }
+        let is_outdated = seen.generation == generation && seen.position > view.position;
+        let mut view = if is_outdated { None } else { Some(view) };
         for _ in 0..ROUNDS {
-            if matches!(view.kind, RunKind::Games) {
-                return Ok(view.phase == Phase::Running && view.games >= view.num_games);
-            }
-            let mut record = Record::parse(&view.record)?;
-            let Some(last) = view.pending.last() else {
-                let decided = run_is_decided(&record, view.games, view.num_games);
-                return Ok(view.phase == Phase::Running && decided);
+            let there = match view.take() {
+                Some(view) => view,
+                None => match self.state.read_fold(run).await? {
+                    Some(view) => view,
+                    None => return Ok(false),
+                },
+            };
+            let mut record = Record::parse(&there.record)?;
+            let Some(last) = there.pending.last().filter(|_| there.position < target) else {
+                let decided = is_decided(&there, &record);
+                *seen = Seen { generation, position: there.position, decided };
+                return Ok(decided);
             };
             let to = last.seq;
-            for problem in record.fold(&view.pending, view.num_games) {
+            for problem in record.fold(&there.pending, there.num_games) {
                 tracing::error!(%run, problem, "a contribution could not be folded");
             }
             let commit = CommitFold {
                 run,
-                from: view.position,
+                from: there.position,
                 to,
                 record: Arc::from(record.to_text()?),
                 write_id: random::write_id(),
             };
             match self.state.commit_fold(self.generation(), commit).await? {
                 FoldOutcome::Committed => {
-                    // What was accepted since is folded by whoever reported it, as this was.
-                    let decided = run_is_decided(&record, view.games, view.num_games);
-                    return Ok(view.phase == Phase::Running && decided);
+                    let decided = is_decided(&there, &record);
+                    *seen = Seen { generation, position: to, decided };
+                    if to >= target {
+                        return Ok(decided);
+                    }
                 }
                 FoldOutcome::Moved { .. } => {}
                 FoldOutcome::NoRun => return Ok(false),
             }
-            let Some(next) = self.state.read_fold(run).await? else { return Ok(false) };
-            view = next;
         }
         Err(ServiceError::Unavailable(format!("the record of run {run} moves too fast")))
     }
@@ -58,4 +122,9 @@ impl Farm {
             None => Ok(false),
         }
     }
+}
+
+/// Whether a run that is still running is decided by that record.
+fn is_decided(view: &FoldView, record: &Record) -> bool {
+    view.phase == Phase::Running && run_is_decided(record, view.games, view.num_games)
 }

@@ -58,6 +58,7 @@ use self::committer::Committer;
 use self::degrade::StorePolicy;
 use self::election::Election;
 pub use self::error::{ServiceError, ServiceResult};
+use self::folding::Folds;
 use self::membership::Membership;
 use self::readiness::{Readiness, ReadinessSettings};
 use self::refresh::Failing;
@@ -146,6 +147,7 @@ pub struct Farm {
     draining: AtomicBool,
     request_turns: Arc<Semaphore>,
     sagas: Turns,
+    folds: Folds,
     /// Runs that stood opened and without an operation when they were looked at, and since when.
     opened: Mutex<HashMap<RunId, Duration>>,
     books: RwLock<Arc<Document>>,
@@ -179,6 +181,7 @@ impl Farm {
             election: Election::default(),
             readiness: Readiness::default(),
             sagas: Turns::default(),
+            folds: Folds::default(),
             opened: Mutex::default(),
             draining: AtomicBool::new(false),
             books: RwLock::new(Arc::new(Document::new())),

@@ -25,6 +25,15 @@ async fn a_run_comes_to_its_end_and_every_replica_has_had_its_share() {
     for share in &shares {
         assert!(share.good * 4 * shares.len() as u64 > all, "a replica had less than a quarter of its share");
     }
+    // Those who report at once fold together, and don't race each other for what one of them can commit.
+    let (mut folds, mut reports) = (0.0, 0.0);
+    for number in 0..replicas {
+        let metrics = farm.metrics(number).await.unwrap();
+        folds += metrics.sum_with("shoal_redis_script_calls_total", "script=\"commit_fold\"");
+        reports += metrics.sum_with("shoal_redis_script_calls_total", "script=\"update_task\"");
+    }
+    eprintln!("{reports} reports, {folds} folds committed or tried");
+    assert!(reports > 0.0 && folds <= 1.5 * reports, "{reports} reports, {folds} folds");
 }
 
 #[tokio::test(flavor = "multi_thread")]

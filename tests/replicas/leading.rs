@@ -48,6 +48,23 @@ async fn a_leader_that_renews_stays_and_one_that_steps_down_is_replaced_at_once(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_job_is_cut_short_by_its_end_hands_over_all_the_same() {
+    over_a_file(async |place| {
+        let (first, second) = place.pair().await;
+        let term = first.farm.leadership().unwrap();
+        // The process is told to stop: the term ends, and a job that was under way finds out first.
+        let (_stop, stopped) = tokio::sync::watch::channel(true);
+        first.farm.keep_standing(stopped).await;
+        assert!(matches!(term.check(), Err(ServiceError::Superseded(_))));
+        first.farm.note_end(&term);
+        assert!(second.farm.stand().await.is_none(), "its lease goes on until it is given back");
+        first.farm.step_down().await;
+        assert!(second.farm.stand().await.is_some(), "the lease was left to its end");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_slept_past_its_lease_changes_nothing() {
     over_each_store(async |place| {
         let (sleeper, second) = place.pair().await;

@@ -4,6 +4,7 @@
 //! processes, is tried elsewhere.
 
 mod caches;
+mod folding;
 mod joining;
 mod leading;
 mod living;

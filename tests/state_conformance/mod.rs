@@ -44,7 +44,7 @@ macro_rules! on_every_state {
 mod calls;
 mod claims;
 mod faults;
-mod fixture;
+pub mod fixture;
 mod full;
 mod guards;
 mod heartbeats;
