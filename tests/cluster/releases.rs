@@ -6,19 +6,18 @@ use super::drill::{Drill, Engines, long, scale, turn};
 use super::redis::{RedisServer, Variant};
 use crate::drills::SHOAL;
 
-/// Stands in the part with which every script begins, and nowhere else; a script's name is the digest of its text.
-const COMMENT: &[u8] = b"-- What every script begins with:";
-const OTHER: &[u8] = b"-- How every script begins, since:";
+/// Stands in every script, and nowhere else; a script's name is the digest of its text.
+const COMMENT: &[u8] = b"-- KEYS    1 generation";
+const OTHER: &[u8] = b"-- Keys    1 generation";
 
 /// Another release, as it were: the same program with another comment in every script.
 fn next_release(dir: &Path) -> PathBuf {
     let mut program = std::fs::read(SHOAL).unwrap();
-    let other = &OTHER[..COMMENT.len()];
     let mut found = 0;
     let mut at = 0;
     while let Some(next) = program[at..].windows(COMMENT.len()).position(|bytes| bytes == COMMENT) {
         at += next;
-        program[at..at + COMMENT.len()].copy_from_slice(other);
+        program[at..at + COMMENT.len()].copy_from_slice(OTHER);
         found += 1;
     }
     assert!(found > 0, "the comment isn't in the program");
