@@ -95,7 +95,18 @@ impl Farm {
             }
             self.note_end(&held);
         }
+        if self.election.retired.load(Ordering::Acquire) {
+            return None;
+        }
         let begun = self.ask().await?;
+        if self.election.retired.load(Ordering::Acquire) {
+            // Told to stop while it asked: no term begins; what the last one did ends before its lease is given back.
+            begun.end();
+            let last = self.election.leadership.write().take();
+            show_no_leader();
+            self.give_back(&last.unwrap_or(begun), "it ends").await;
+            return None;
+        }
         tracing::info!(
             replica = %self.identity, generation = %begun.token.generation, counter = begun.token.counter,
             "this process leads"
@@ -219,6 +230,7 @@ impl Farm {
         self.retire();
         let _turn = self.election.turn.lock().await;
         let Some(held) = self.election.leadership.write().take() else { return };
+        held.end();
         show_no_leader();
         self.give_back(&held, "it ends").await;
     }

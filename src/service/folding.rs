@@ -37,20 +37,22 @@ pub(super) struct Folds(Mutex<HashMap<RunId, Arc<tokio::sync::Mutex<Seen>>>>);
 struct Folder<'a> {
     folds: &'a Folds,
     run: RunId,
-    turn: Arc<tokio::sync::Mutex<Seen>>,
+    /// None once it goes.
+    turn: Option<Arc<tokio::sync::Mutex<Seen>>>,
 }
 
 impl Folds {
     fn come(&self, run: RunId) -> Folder<'_> {
-        Folder { folds: self, run, turn: self.0.lock().entry(run).or_default().clone() }
+        Folder { folds: self, run, turn: Some(self.0.lock().entry(run).or_default().clone()) }
     }
 }
 
 impl Drop for Folder<'_> {
     fn drop(&mut self) {
         let mut runs = self.folds.0.lock();
-        // Two: the table's, and this one's. Nobody comes while the table is locked.
-        if Arc::strong_count(&self.turn) <= 2 {
+        // Nobody comes or goes while the table is locked: what is left is the table's own, or somebody else's, too.
+        self.turn = None;
+        if runs.get(&self.run).is_some_and(|turn| Arc::strong_count(turn) == 1) {
             runs.remove(&self.run);
         }
     }
@@ -67,11 +69,15 @@ impl Farm {
             return Ok(is_decided(&view, &Record::parse(&view.record)?));
         };
         let target = last.seq;
+        // Of the view: what was read in one generation isn't committed in the next, however long the turn takes to come.
         let generation = self.generation();
         let folder = self.folds.come(run);
-        let mut seen = folder.turn.lock().await;
+        let Some(turn) = &folder.turn else { return Ok(false) };
+        let mut seen = turn.lock().await;
         if seen.generation == generation && seen.position >= target {
-            return Ok(seen.decided);
+            // What is in the view came after what was seen then, if its reporter had nothing to fold.
+            let complete = view.phase == Phase::Running && view.games >= view.num_games;
+            return Ok(seen.decided || complete);
         }
         let is_outdated = seen.generation == generation && seen.position > view.position;
         let mut view = if is_outdated { None } else { Some(view) };
@@ -100,7 +106,7 @@ impl Farm {
                 record: Arc::from(record.to_text()?),
                 write_id: random::write_id(),
             };
-            match self.state.commit_fold(self.generation(), commit).await? {
+            match self.state.commit_fold(generation, commit).await? {
                 FoldOutcome::Committed => {
                     let decided = is_decided(&there, &record);
                     *seen = Seen { generation, position: to, decided };
@@ -127,4 +133,31 @@ impl Farm {
 /// Whether a run that is still running is decided by that record.
 fn is_decided(view: &FoldView, record: &Record) -> bool {
     view.phase == Phase::Running && run_is_decided(record, view.games, view.num_games)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::random;
+
+    #[tokio::test]
+    async fn a_run_is_in_the_table_as_long_as_somebody_folds_it() {
+        let (folds, run) = (Folds::default(), RunId(random::object_id()));
+        let (first, second) = (folds.come(run), folds.come(run));
+        first.turn.as_ref().unwrap().lock().await.position = 5;
+        drop(first);
+        assert_eq!(
+            second.turn.as_ref().unwrap().lock().await.position,
+            5,
+            "whoever waits finds what was done"
+        );
+        let third = folds.come(run);
+        std::thread::scope(|scope| {
+            for folder in [second, third] {
+                scope.spawn(move || drop(folder));
+            }
+        });
+        assert!(folds.0.lock().is_empty());
+        assert_eq!(folds.come(run).turn.as_ref().unwrap().lock().await.position, 0);
+    }
 }
